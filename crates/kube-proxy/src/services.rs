@@ -235,7 +235,7 @@ pub(crate) mod tests {
             json!({"addresses": ["10.244.0.3"], "conditions": {"ready": false, "serving": true, "terminating": true}});
         let unready = json!({"addresses": ["10.244.0.4"], "conditions": {"ready": false, "serving": false}});
         let ready = json!({"addresses": ["10.244.0.2"], "conditions": {"ready": true}});
-        let both = only(&[web.clone()], &[slice(json!([ready, terminating, unready]))]);
+        let both = only(std::slice::from_ref(&web), &[slice(json!([ready, terminating, unready]))]);
         assert_eq!(addresses(&both.internal), ["10.244.0.2:8080"]);
         let need = only(&[web], &[slice(json!([terminating, unready]))]);
         assert_eq!(addresses(&need.internal), ["10.244.0.3:8080"]);
