@@ -56,7 +56,7 @@ impl Handler {
             Answer::Records(answers) => Outcome { authoritative: true, answers, ..Outcome::of(ResponseCode::NoError) },
             Answer::NoData => negative(ResponseCode::NoError),
             Answer::NameError => negative(ResponseCode::NXDomain),
-            Answer::Alias(alias, target) => self.follow_alias(&zone, alias, &target, record_type).await,
+            Answer::Alias(alias, target) => self.follow_alias(&zone, *alias, &target, record_type).await,
             Answer::Foreign => self.forward(request).await,
         }
     }

@@ -34,7 +34,7 @@ pub enum Answer {
     /// A name that this zone has nothing to say about.
     Foreign,
     /// The name is an alias; its records may have to be asked for elsewhere.
-    Alias(Record, Name),
+    Alias(Box<Record>, Name),
 }
 
 /// The cluster's names at one moment.
@@ -89,10 +89,10 @@ impl Zone {
             }
             for (endpoint, address) in self.endpoints(service, namespace, name) {
                 // Only endpoints with a host name of their own, or of a headless service, have a name to lead back to.
-                if is_headless(service) || endpoint.hostname.is_some() {
-                    if let Some(owner) = child(&endpoint_label(endpoint, address), &owner) {
-                        reverse.entry(address).or_insert(owner);
-                    }
+                if (is_headless(service) || endpoint.hostname.is_some())
+                    && let Some(owner) = child(&endpoint_label(endpoint, address), &owner)
+                {
+                    reverse.entry(address).or_insert(owner);
                 }
             }
         }
@@ -160,7 +160,7 @@ impl Zone {
             return Answer::NameError;
         };
         if let Some(target) = external_name(found) {
-            return Answer::Alias(record(name, RData::CNAME(CNAME(target.clone()))), target);
+            return Answer::Alias(Box::new(record(name, RData::CNAME(CNAME(target.clone())))), target);
         }
         let addresses: Vec<IpAddr> = if is_headless(found) {
             let mut addresses: Vec<_> =
