@@ -1,0 +1,183 @@
+//! What the scheduler keeps of a pod: the few facts that decisions need, read once when the pod is seen.
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Pod, Taint, Toleration};
+use kube::ResourceExt;
+
+use crate::affinity::NodeAffinity;
+use crate::resources::{Resources, pod_requests, pod_requests_for_scoring};
+
+/// Namespace and name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PodKey {
+    pub namespace: String,
+    pub name: String,
+}
+
+impl std::fmt::Display for PodKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// A port of the node that a pod takes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct HostPort {
+    /// Empty and `0.0.0.0` mean all addresses.
+    pub address: String,
+    pub protocol: String,
+    pub port: i32,
+}
+
+impl HostPort {
+    pub fn conflicts(&self, other: &Self) -> bool {
+        let everywhere = |address: &str| matches!(address, "" | "0.0.0.0" | "::");
+        self.port == other.port
+            && self.protocol == other.protocol
+            && (everywhere(&self.address) || everywhere(&other.address) || self.address == other.address)
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct PodInfo {
+    pub key: PodKey,
+    pub uid: String,
+    pub resource_version: Option<String>,
+    pub scheduler_name: String,
+    /// The node that the pod is bound to.
+    pub node_name: Option<String>,
+    /// The node on which room is being made for the pod.
+    pub nominated_node: Option<String>,
+    pub priority: i32,
+    pub preempts: bool,
+    pub created: Timestamp,
+    pub started: Option<Timestamp>,
+    pub requests: Resources,
+    pub scoring_requests: (i64, i64),
+    pub affinity: NodeAffinity,
+    pub tolerations: Vec<Toleration>,
+    pub host_ports: Vec<HostPort>,
+    pub gated: bool,
+    /// Being deleted.
+    pub terminating: bool,
+    /// Succeeded or failed: takes no room any more.
+    pub finished: bool,
+    /// The message of the last "Unschedulable" condition, so that the same is not written again.
+    pub unschedulable_message: Option<String>,
+}
+
+impl PodInfo {
+    /// Reads a pod; one without name or spec, which the API server never sends, is passed over.
+    pub fn of(pod: &Pod) -> Option<Self> {
+        let spec = pod.spec.as_ref()?;
+        let status = pod.status.as_ref();
+        let phase = status.and_then(|status| status.phase.as_deref());
+        let condition = status.iter().flat_map(|status| status.conditions.iter().flatten());
+        let unschedulable = condition.into_iter().find(|condition| {
+            condition.type_ == "PodScheduled"
+                && condition.status == "False"
+                && condition.reason.as_deref() == Some("Unschedulable")
+        });
+        Some(Self {
+            key: PodKey { namespace: pod.namespace()?, name: pod.metadata.name.clone()? },
+            uid: pod.uid()?,
+            resource_version: pod.resource_version(),
+            scheduler_name: spec.scheduler_name.clone().unwrap_or_default(),
+            node_name: spec.node_name.clone().filter(|name| !name.is_empty()),
+            nominated_node: status
+                .and_then(|status| status.nominated_node_name.clone())
+                .filter(|name| !name.is_empty()),
+            priority: spec.priority.unwrap_or(0),
+            preempts: spec.preemption_policy.as_deref() != Some("Never"),
+            created: pod.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+            started: status.and_then(|status| status.start_time.as_ref()).map(|time| time.0),
+            requests: pod_requests(spec),
+            scoring_requests: pod_requests_for_scoring(spec),
+            affinity: NodeAffinity::of(spec),
+            tolerations: spec.tolerations.clone().unwrap_or_default(),
+            host_ports: host_ports(pod),
+            gated: spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty()),
+            terminating: pod.metadata.deletion_timestamp.is_some(),
+            finished: matches!(phase, Some("Succeeded" | "Failed")),
+            unschedulable_message: unschedulable.map(|condition| condition.message.clone().unwrap_or_default()),
+        })
+    }
+
+    pub fn tolerates(&self, taint: &Taint) -> bool {
+        self.tolerations.iter().any(|toleration| tolerates(toleration, taint))
+    }
+}
+
+fn host_ports(pod: &Pod) -> Vec<HostPort> {
+    let Some(spec) = &pod.spec else { return Vec::new() };
+    let sidecars =
+        spec.init_containers.iter().flatten().filter(|container| container.restart_policy.as_deref() == Some("Always"));
+    spec.containers
+        .iter()
+        .chain(sidecars)
+        .flat_map(|container| container.ports.iter().flatten())
+        .filter_map(|port| {
+            Some(HostPort {
+                address: port.host_ip.clone().unwrap_or_default(),
+                protocol: port.protocol.clone().unwrap_or_else(|| "TCP".into()),
+                port: port.host_port.filter(|port| *port > 0)?,
+            })
+        })
+        .collect()
+}
+
+fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
+    let text = |option: &Option<String>| option.clone().unwrap_or_default();
+    let (effect, key) = (text(&toleration.effect), text(&toleration.key));
+    if !effect.is_empty() && effect != taint.effect || !key.is_empty() && key != taint.key {
+        return false;
+    }
+    let (mine, theirs) = (text(&toleration.value), text(&taint.value));
+    let numbers = || Some((theirs.parse::<i64>().ok()?, mine.parse::<i64>().ok()?));
+    match toleration.operator.as_deref().unwrap_or("Equal") {
+        "Exists" => true,
+        "Equal" | "" => mine == theirs,
+        "Lt" => numbers().is_some_and(|(taint, limit)| taint < limit),
+        "Gt" => numbers().is_some_and(|(taint, limit)| taint > limit),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A pod named `name` with this spec.
+    pub(crate) fn pod(name: &str, spec: Value) -> PodInfo {
+        let mut spec = spec;
+        if spec.get("containers").is_none() {
+            spec["containers"] = json!([{"name": "c"}]);
+        }
+        let object =
+            json!({"metadata": {"namespace": "default", "name": name, "uid": format!("uid-{name}")}, "spec": spec});
+        PodInfo::of(&serde_json::from_value(object).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn tolerations_match_by_effect_key_operator_and_value() {
+        let taint: Taint = serde_json::from_value(json!({"key": "k", "value": "v", "effect": "NoSchedule"})).unwrap();
+        let tolerates = |toleration: Value| pod("p", json!({"tolerations": [toleration]})).tolerates(&taint);
+        assert!(tolerates(json!({"operator": "Exists"})));
+        assert!(tolerates(json!({"key": "k", "value": "v"})));
+        assert!(tolerates(json!({"key": "k", "operator": "Exists", "effect": "NoSchedule"})));
+        assert!(!tolerates(json!({"key": "k", "operator": "Exists", "effect": "NoExecute"})));
+        assert!(!tolerates(json!({"key": "k", "value": "other"})));
+        assert!(!tolerates(json!({"key": "other", "operator": "Exists"})));
+    }
+
+    #[test]
+    fn host_ports_conflict_on_the_same_address_or_on_all() {
+        let port =
+            |address: &str, protocol: &str, port| HostPort { address: address.into(), protocol: protocol.into(), port };
+        assert!(port("", "TCP", 80).conflicts(&port("192.0.2.1", "TCP", 80)));
+        assert!(!port("192.0.2.2", "TCP", 80).conflicts(&port("192.0.2.1", "TCP", 80)));
+        assert!(!port("", "TCP", 80).conflicts(&port("", "UDP", 80)));
+    }
+}
