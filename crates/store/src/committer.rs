@@ -1,0 +1,247 @@
+//! The committer: takes what has gathered, makes it durable, publishes it, answers the writers.
+//!
+//! It owns the journal and is the only place of blocking IO. While it waits for the disk, writers go on gathering the next group;
+//! when the disk answers, that group is taken whole. No timer: a lone writer waits for one fsync, many share one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc;
+
+use crate::journal::{Batch, Journal, JournalError, Record};
+use crate::sequencer::{Group, Pending};
+use crate::shared::{Reached, Shared, Work};
+use crate::{CompactError, Entry, Event, EventKind, Revision, Snapshot, WriteError};
+
+pub(crate) struct Committer<A> {
+    shared: Arc<Shared<A>>,
+    journal: Box<dyn Journal>,
+    /// Answers when the snapshot under way is done.
+    snapshot: Option<mpsc::Receiver<()>>,
+    /// Tells the snapshot under way to give up.
+    ending: Arc<AtomicBool>,
+    /// The last append found no room, which has been logged.
+    full: bool,
+}
+
+impl<A: Send + Sync + 'static> Committer<A> {
+    pub fn new(shared: Arc<Shared<A>>, journal: Box<dyn Journal>) -> Self {
+        let committer = Self { shared, journal, snapshot: None, ending: Arc::default(), full: false };
+        committer.shared.counters.appends.lock().journal = committer.journal.stats();
+        committer
+    }
+
+    /// Works until the store is closed.
+    pub fn run(mut self) {
+        loop {
+            match self.shared.wait() {
+                Work::Group(group) => self.commit(group),
+                Work::Upkeep => self.shared.upkeep(),
+                Work::End => break,
+            }
+        }
+    }
+
+    /// One group from gathered to answered.
+    pub fn commit(&mut self, group: Group<A>) {
+        let Group { items, after } = group;
+        let events: Vec<Arc<Event<A>>> = items.iter().filter_map(Pending::event).cloned().collect();
+        let compact = items.iter().filter_map(Pending::compact).max();
+        if !events.is_empty() || compact.is_some() {
+            if let Err(error) = self.append(&events, compact) {
+                return self.fail(items, error);
+            }
+            self.full = false;
+            self.shared.publish(&events, after, compact);
+        }
+        for item in items {
+            item.answer();
+        }
+        self.begin_snapshot_if_due();
+    }
+
+    fn append(&mut self, events: &[Arc<Event<A>>], compact: Option<Revision>) -> Result<(), JournalError> {
+        let records: Vec<Record<'_>> = events.iter().map(|event| record(event.kind, &event.entry)).collect();
+        let compact_revision = self.shared.history.lock().compacted.max(compact.unwrap_or(0));
+        let clock = &self.shared.options.clock;
+        let begun = clock.monotonic();
+        self.journal.append(Batch { compact_revision, records: &records })?;
+        let taken = clock.monotonic().saturating_sub(begun);
+        let counters = &self.shared.counters;
+        let bytes: usize = events.iter().map(|event| event.entry.key.len() + event.entry.value.len()).sum();
+        counters.writes.fetch_add(events.len() as u64, Relaxed);
+        counters.bytes_accepted.fetch_add(bytes as u64, Relaxed);
+        let mut appends = counters.appends.lock();
+        appends.duration.observe(taken);
+        appends.writes_max = appends.writes_max.max(events.len());
+        appends.journal = self.journal.stats();
+        Ok(())
+    }
+
+    /// Nothing of the group happened. What has gathered behind it was decided on top of it, so it fails too.
+    fn fail(&mut self, mut items: Vec<Pending<A>>, error: JournalError) {
+        let error: Failure = match error {
+            JournalError::Full { .. } => {
+                // Once, not for each write: logs need room too.
+                if !std::mem::replace(&mut self.full, true) {
+                    tracing::warn!(
+                        error = chain(&error),
+                        "the store's disk is full, writes are refused until there is room"
+                    );
+                }
+                Failure::Full(chain(&error).into())
+            }
+            error => {
+                tracing::error!(error = chain(&error), "the store's journal failed, no write is taken any more");
+                Failure::Closed(chain(&error).into())
+            }
+        };
+        {
+            let mut sequencer = self.shared.sequencer.lock();
+            items.extend(sequencer.reset(&self.shared.published.load()));
+            if let Failure::Closed(reason) = &error {
+                sequencer.closed.get_or_insert_with(|| reason.clone());
+            }
+        }
+        self.shared.room.notify_waiters();
+        for event in items.iter().filter_map(Pending::event) {
+            // A deletion by expiry is to be tried again.
+            if let (EventKind::Delete, Some(previous)) = (event.kind, &event.previous)
+                && previous.meta.expires_at != 0
+            {
+                let expiry = (previous.meta.expires_at, previous.key.clone());
+                self.shared.expiries.lock().push(std::cmp::Reverse(expiry));
+            }
+        }
+        items.into_iter().for_each(|item| item.refuse(&error));
+    }
+
+    fn begin_snapshot_if_due(&mut self) {
+        match self.snapshot.as_ref().map(|done| done.try_recv()) {
+            Some(Err(mpsc::TryRecvError::Empty)) => return,
+            _ => self.snapshot = None,
+        }
+        let state = self.shared.published.load_full();
+        if !self.journal.snapshot_due(state.index.total().bytes) {
+            return;
+        }
+        let compacted = self.shared.history.lock().compacted;
+        let mut sink = match self.journal.begin_snapshot(state.revision, compacted) {
+            Ok(sink) => sink,
+            // The log goes on growing and the next append asks again; a log that cannot be written fails there.
+            Err(error) => return snapshot_failed(&self.shared, &error),
+        };
+        let (done, wait) = mpsc::channel();
+        let (shared, ending) = (self.shared.clone(), self.ending.clone());
+        (self.shared.options.spawn)(Box::new(move || {
+            let snapshot = Snapshot(state);
+            let write = || {
+                for entry in snapshot.range("", None) {
+                    if ending.load(Relaxed) {
+                        // The unfinished file is removed at the next start, the log is still whole.
+                        return Ok(false);
+                    }
+                    sink.write(record(EventKind::Put, entry))?;
+                }
+                sink.finish().map(|()| true)
+            };
+            match write() {
+                Ok(finished) => drop(shared.counters.snapshots.fetch_add(finished.into(), Relaxed)),
+                Err(error) => snapshot_failed(&shared, &error),
+            }
+            drop(shared);
+            drop(done);
+        }));
+        self.snapshot = Some(wait);
+    }
+}
+
+impl<A> Drop for Committer<A> {
+    /// However it ends (a panic too): nobody waits for it any longer, and when it is gone nobody touches the journal's files.
+    fn drop(&mut self) {
+        self.shared.close("the journal's thread is gone");
+        // Dropping what has gathered tells its writers.
+        let gathered = self.shared.sequencer.lock().reset(&self.shared.published.load());
+        drop(gathered);
+        self.shared.rings.close();
+        self.shared.revisions.send_replace(Reached::End);
+        self.ending.store(true, Relaxed);
+        if let Some(done) = self.snapshot.take() {
+            // An error says that the snapshot's thread is gone, which is all that is asked.
+            let _ = done.recv();
+        }
+    }
+}
+
+fn snapshot_failed<A>(shared: &Shared<A>, error: &JournalError) {
+    shared.counters.snapshots_failed.fetch_add(1, Relaxed);
+    tracing::warn!(error = chain(error), "failed to write a snapshot of the store, its log is kept");
+}
+
+fn record<A>(kind: EventKind, entry: &Entry<A>) -> Record<'_> {
+    Record {
+        kind,
+        key: &entry.key,
+        create_revision: entry.create_revision,
+        revision: entry.revision,
+        value: &entry.value,
+        revision_at: entry.meta.revision_at,
+        expires_at: entry.meta.expires_at,
+    }
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
+enum Failure {
+    Full(Arc<str>),
+    Closed(Arc<str>),
+}
+
+impl Failure {
+    fn error<A>(&self) -> WriteError<A> {
+        match self {
+            Self::Full(reason) => WriteError::Full(reason.clone()),
+            Self::Closed(reason) => WriteError::Closed(reason.clone()),
+        }
+    }
+}
+
+impl<A> Pending<A> {
+    fn event(&self) -> Option<&Arc<Event<A>>> {
+        match self {
+            Self::Write { event, .. } => Some(event),
+            _ => None,
+        }
+    }
+
+    fn compact(&self) -> Option<Revision> {
+        match self {
+            Self::Compact { revision, .. } => Some(*revision),
+            _ => None,
+        }
+    }
+
+    // A writer that no longer waits is no error: its write happened or failed all the same.
+    fn answer(self) {
+        match self {
+            Self::Write { event, reply } => drop(reply.send(Ok(event.entry.clone()))),
+            Self::Conflict { current, reply } => drop(reply.send(Err(WriteError::Conflict(current)))),
+            Self::Compact { reply, .. } => drop(reply.send(Ok(()))),
+        }
+    }
+
+    fn refuse(self, failure: &Failure) {
+        match self {
+            Self::Write { reply, .. } | Self::Conflict { reply, .. } => drop(reply.send(Err(failure.error()))),
+            Self::Compact { reply, .. } => drop(reply.send(Err(CompactError::Write(failure.error())))),
+        }
+    }
+}

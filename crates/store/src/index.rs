@@ -1,0 +1,185 @@
+//! The index: an ordered, persistent map from key to newest entry.
+//!
+//! Cloning it costs nothing, whatever its size: a clone shares all nodes, and a later change copies the few nodes on its way.
+//! That makes a `Snapshot` a plain value that no writer waits for and that waits for no writer.
+
+use std::fmt;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use imbl::OrdMap;
+
+use crate::{Entry, Event, EventKind, Revision};
+
+/// Number and size of what is stored under a resource.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Number of keys.
+    pub entries: usize,
+    /// Bytes of keys and values.
+    pub bytes: u64,
+}
+
+pub(crate) struct Index<A> {
+    entries: OrdMap<Arc<str>, Arc<Entry<A>>>,
+    /// Sorted by resource. Shared until a change, so that clones stay cheap.
+    resources: Arc<Vec<(Arc<str>, Totals)>>,
+    total: Totals,
+    resource_of: fn(&str) -> usize,
+}
+
+impl<A> Clone for Index<A> {
+    fn clone(&self) -> Self {
+        Self {
+            entries: self.entries.clone(),
+            resources: self.resources.clone(),
+            total: self.total,
+            resource_of: self.resource_of,
+        }
+    }
+}
+
+impl<A> Index<A> {
+    pub fn new(resource_of: fn(&str) -> usize) -> Self {
+        Self { entries: OrdMap::new(), resources: Arc::default(), total: Totals::default(), resource_of }
+    }
+
+    pub fn get(&self, key: &str) -> Option<&Arc<Entry<A>>> {
+        self.entries.get(key)
+    }
+
+    pub fn total(&self) -> Totals {
+        self.total
+    }
+
+    pub fn resources(&self) -> &[(Arc<str>, Totals)] {
+        &self.resources
+    }
+
+    pub fn insert(&mut self, entry: Arc<Entry<A>>) {
+        let (key, size) = (entry.key.clone(), size(&entry));
+        let old = self.entries.insert(key.clone(), entry).map(|old| self::size(&old));
+        self.account(&key, old, Some(size));
+    }
+
+    pub fn remove(&mut self, key: &str) {
+        if let Some(old) = self.entries.remove(key) {
+            self.account(key, Some(size(&old)), None);
+        }
+    }
+
+    pub fn apply(&mut self, event: &Event<A>) {
+        match event.kind {
+            EventKind::Put => self.insert(event.entry.clone()),
+            EventKind::Delete => self.remove(&event.entry.key),
+        }
+    }
+
+    /// Takes back an event that was the last one applied to its key.
+    pub fn undo(&mut self, event: &Event<A>) {
+        match &event.previous {
+            Some(previous) => self.insert(previous.clone()),
+            None => self.remove(&event.entry.key),
+        }
+    }
+
+    fn account(&mut self, key: &str, old: Option<u64>, new: Option<u64>) {
+        let resource = &key[..(self.resource_of)(key)];
+        let resources = Arc::make_mut(&mut self.resources);
+        let at = resources.binary_search_by(|(name, _)| (**name).cmp(resource)).unwrap_or_else(|at| {
+            resources.insert(at, (resource.into(), Totals::default()));
+            at
+        });
+        for totals in [&mut resources[at].1, &mut self.total] {
+            totals.entries = totals.entries + usize::from(new.is_some()) - usize::from(old.is_some());
+            totals.bytes = totals.bytes + new.unwrap_or(0) - old.unwrap_or(0);
+        }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Entry<A>>> {
+        self.entries.values()
+    }
+
+    fn range<'a>(&'a self, prefix: &'a str, start_after: Option<&str>) -> impl Iterator<Item = &'a Arc<Entry<A>>> + 'a {
+        let start = match start_after {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            _ => Bound::Included(prefix),
+        };
+        self.entries
+            .range::<(Bound<&str>, Bound<&str>), str>((start, Bound::Unbounded))
+            .map(|(_, entry)| entry)
+            .take_while(move |entry| entry.key.starts_with(prefix))
+    }
+
+    fn count(&self, prefix: &str) -> usize {
+        if prefix.is_empty() {
+            return self.total.entries;
+        }
+        if (self.resource_of)(prefix) == prefix.len() {
+            let at = self.resources.binary_search_by(|(name, _)| (**name).cmp(prefix));
+            return at.map_or(0, |at| self.resources[at].1.entries);
+        }
+        self.range(prefix, None).count()
+    }
+}
+
+fn size<A>(entry: &Entry<A>) -> u64 {
+    (entry.key.len() + entry.value.len()) as u64
+}
+
+/// An index and the revision it stands at.
+pub(crate) struct Published<A> {
+    pub index: Index<A>,
+    pub revision: Revision,
+}
+
+/// A consistent view of the whole store at one revision. Cheap to make, to clone and to keep; it keeps alive what it shows.
+pub struct Snapshot<A>(pub(crate) Arc<Published<A>>);
+
+impl<A> Clone for Snapshot<A> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<A> fmt::Debug for Snapshot<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Snapshot of {} entries at {}", self.0.index.total.entries, self.0.revision)
+    }
+}
+
+impl<A> Snapshot<A> {
+    /// The revision of the view.
+    pub fn revision(&self) -> Revision {
+        self.0.revision
+    }
+
+    /// The entry of a key.
+    pub fn get(&self, key: &str) -> Option<&Arc<Entry<A>>> {
+        self.0.index.get(key)
+    }
+
+    /// The entries whose key starts with `prefix`, in the order of keys, from the first key greater than `start_after`.
+    pub fn range<'a>(
+        &'a self,
+        prefix: &'a str,
+        start_after: Option<&str>,
+    ) -> impl Iterator<Item = &'a Arc<Entry<A>>> + 'a {
+        self.0.index.range(prefix, start_after)
+    }
+
+    /// The number of keys with this prefix: at once for a whole resource, by counting otherwise.
+    pub fn count(&self, prefix: &str) -> usize {
+        self.0.index.count(prefix)
+    }
+
+    /// Number and size of everything.
+    pub fn totals(&self) -> Totals {
+        self.0.index.total()
+    }
+
+    /// Number and size per resource, sorted by resource.
+    pub fn resources(&self) -> &[(Arc<str>, Totals)] {
+        self.0.index.resources()
+    }
+}

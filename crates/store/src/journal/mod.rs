@@ -1,0 +1,163 @@
+//! Journals: what makes writes durable and gives them back after a restart.
+//!
+//! `wal` is the default, a log in a folder. `memory` keeps nothing beyond the process, for tests and simulations.
+
+pub mod disk;
+mod frame;
+pub mod memory;
+mod recover;
+mod segment;
+mod snapshot;
+pub mod wal;
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::{EventKind, Revision};
+
+pub use memory::Memory;
+pub use wal::{Wal, WalOptions};
+
+/// One write, or one entry of a snapshot (then always a put).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// Put or delete.
+    pub kind: EventKind,
+    /// The whole key.
+    pub key: &'a str,
+    /// The revision that created the key.
+    pub create_revision: Revision,
+    /// The revision of this write.
+    pub revision: Revision,
+    /// The bytes with the revision in them; of a deletion the last state.
+    pub value: &'a [u8],
+    /// Where the revision's digits begin in the value.
+    pub revision_at: Option<u32>,
+    /// Unix seconds of the key's expiry, 0 for never.
+    pub expires_at: u64,
+}
+
+/// What becomes durable together.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    /// History before this revision is no longer promised; never goes backwards.
+    pub compact_revision: Revision,
+    /// Writes in the order of their revisions, each one more than the one before. May be empty (only the compaction counts).
+    pub records: &'a [Record<'a>],
+}
+
+/// Receives what a journal holds, in this order: `snapshot` and its `entry`s (once, or not at all), then `record`s.
+pub trait Visitor {
+    /// The state begins at this revision; its entries follow.
+    fn snapshot(&mut self, revision: Revision);
+    /// One entry of the snapshot.
+    fn entry(&mut self, record: Record<'_>);
+    /// One write after the snapshot.
+    fn record(&mut self, record: Record<'_>);
+    /// A compaction; may come at any point and repeatedly.
+    fn compacted(&mut self, revision: Revision);
+}
+
+/// Makes batches durable. Called from one thread.
+pub trait Journal: Send {
+    /// Reads everything. Called once, before the first append.
+    fn replay(&mut self, visitor: &mut dyn Visitor) -> Result<(), JournalError>;
+
+    /// Makes a batch durable. After [`JournalError::Full`] the journal is as it was before the call and may be tried again; after
+    /// any other error the store never calls `append` again.
+    fn append(&mut self, batch: Batch<'_>) -> Result<(), JournalError>;
+
+    /// Whether it is time to write a snapshot of a state of this size, so that old log can be dropped.
+    fn snapshot_due(&self, state_bytes: u64) -> bool {
+        let _ = state_bytes;
+        false
+    }
+
+    /// Begins a snapshot of the state after the last append. The sink may be used from another thread while appends go on.
+    fn begin_snapshot(&mut self, revision: Revision, compact: Revision) -> Result<Box<dyn SnapshotSink>, JournalError> {
+        let _ = (revision, compact);
+        Err(JournalError::Failed { doing: "write a snapshot", source: io::ErrorKind::Unsupported.into() })
+    }
+
+    /// Numbers.
+    fn stats(&self) -> JournalStats {
+        JournalStats::default()
+    }
+}
+
+/// Where a snapshot is written to. Dropping it unfinished leaves nothing behind that counts.
+pub trait SnapshotSink: Send {
+    /// Adds an entry; entries come in the order of keys.
+    fn write(&mut self, record: Record<'_>) -> Result<(), JournalError>;
+    /// Makes the snapshot durable, and then drops the log that it replaces.
+    fn finish(self: Box<Self>) -> Result<(), JournalError>;
+}
+
+/// A journal's numbers since it was opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JournalStats {
+    /// Bytes written to the log, framing included.
+    pub bytes_written: u64,
+    /// Bytes in log segments since the last snapshot.
+    pub log_bytes: u64,
+    /// Log segments begun.
+    pub segments: u64,
+    /// Duration of the last fsync of the log alone.
+    pub last_sync: Duration,
+    /// Bytes dropped from the end of the log when it was opened: a write that was under way in a crash.
+    pub torn_bytes: u64,
+}
+
+/// What can go wrong with a journal.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// No room; nothing was changed.
+    #[error("no space left for {doing}")]
+    Full {
+        /// What was being done.
+        doing: &'static str,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The disk failed.
+    #[error("failed to {doing}")]
+    Failed {
+        /// What was being done.
+        doing: &'static str,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// What was durable once cannot be read.
+    #[error(
+        "{} is damaged at offset {offset}: {detail}. Nothing was changed. Restore a backup, or move the folder away to start \
+         empty; what was written before this point is intact",
+        file.display()
+    )]
+    Corrupt {
+        /// The file.
+        file: PathBuf,
+        /// Where.
+        offset: u64,
+        /// What.
+        detail: String,
+    },
+    /// Written by a newer version of this program.
+    #[error("{} has format version {version}, this program reads up to {known}: use the program that wrote it", file.display())]
+    Version {
+        /// The file.
+        file: PathBuf,
+        /// Its version.
+        version: u32,
+        /// The newest known.
+        known: u32,
+    },
+    /// Another process serves the folder.
+    #[error("{} is in use by another server", folder.display())]
+    Locked {
+        /// The folder.
+        folder: PathBuf,
+    },
+}

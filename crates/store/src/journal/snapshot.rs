@@ -1,0 +1,231 @@
+//! A snapshot: the whole state at one revision in one file, so that the log before it can go.
+//!
+//! ```text
+//! header  magic, version u32, store id u64, revision u64, compact revision u64, first segment u64, crc u32 (64 bytes)
+//! block   length u32, crc u32, records (see frame.rs)
+//! end     length 0, crc of the number of entries, number of entries u64
+//! ```
+//!
+//! It is written under another name, synced, renamed, and the names synced: a file with a snapshot's name is complete. The log
+//! that goes on after it begins with `first segment`, which was begun at that very revision.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::journal::disk::{Disk, DiskFile, is_full};
+use crate::journal::frame::{crc, put_record, salt, take, take_record};
+use crate::journal::{JournalError, Record, SnapshotSink, Visitor, segment};
+use crate::{EventKind, Revision};
+
+const HEADER: usize = 64;
+const VERSION: u32 = 1;
+const MAGIC: [u8; 8] = *b"CANOPSNP";
+const BLOCK: usize = 256 << 10;
+/// Synced in pieces, so that the log's own fsync never waits behind all of it.
+const SYNC_EVERY: u64 = 4 << 20;
+const TEMPORARY: &str = "snapshot.tmp";
+/// Old segments kept to be written over again: their blocks are in place, which makes an fsync a third cheaper.
+pub(crate) const SPARES_MAX: usize = 2;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub store_id: u64,
+    pub revision: Revision,
+    pub compact_revision: Revision,
+    pub first_segment: u64,
+}
+
+pub(crate) fn name(revision: Revision) -> String {
+    format!("snapshot-{revision:020}")
+}
+
+pub(crate) fn revision(name: &str) -> Option<Revision> {
+    name.strip_prefix("snapshot-").filter(|digits| digits.len() == 20)?.parse().ok()
+}
+
+pub(crate) fn spare(name: &str) -> bool {
+    name.starts_with("spare-")
+}
+
+impl Header {
+    fn encode(&self) -> [u8; HEADER] {
+        let mut out = [0; HEADER];
+        out[0..8].copy_from_slice(&MAGIC);
+        out[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        let fields = [self.store_id, self.revision, self.compact_revision, self.first_segment];
+        for (at, field) in fields.into_iter().enumerate() {
+            out[16 + at * 8..24 + at * 8].copy_from_slice(&field.to_le_bytes());
+        }
+        let check = crc(0, &out[..60]);
+        out[60..64].copy_from_slice(&check.to_le_bytes());
+        out
+    }
+
+    fn salt(&self) -> u32 {
+        salt(self.store_id, self.revision)
+    }
+}
+
+/// Reads the header; the rest is read by [`read`].
+pub(crate) fn header(bytes: &[u8], disk: &dyn Disk, name: &str) -> Result<Header, JournalError> {
+    let file = disk.folder().join(name);
+    let corrupt = |detail: &str| JournalError::Corrupt { file: file.clone(), offset: 0, detail: detail.into() };
+    let head = bytes.get(..HEADER).filter(|head| head[..8] == MAGIC).ok_or_else(|| corrupt("this is no snapshot"))?;
+    let mut rest = &head[8..];
+    let version = take(&mut rest).map_or(0, u32::from_le_bytes);
+    if version > VERSION {
+        return Err(JournalError::Version { file: file.clone(), version, known: VERSION });
+    }
+    if crc(0, &head[..60]).to_le_bytes() != head[60..64] {
+        return Err(corrupt("the header's checksum does not hold"));
+    }
+    let mut rest = &head[16..];
+    let mut next = || take(&mut rest).map_or(0, u64::from_le_bytes);
+    Ok(Header { store_id: next(), revision: next(), compact_revision: next(), first_segment: next() })
+}
+
+/// Checks the whole file without keeping anything of it.
+pub(crate) fn check(bytes: &[u8], header: &Header, disk: &dyn Disk, name: &str) -> Result<(), JournalError> {
+    read_records(bytes, header, disk, name, |_| {})
+}
+
+/// Hands over the entries.
+pub(crate) fn read(
+    bytes: &[u8],
+    header: &Header,
+    disk: &dyn Disk,
+    name: &str,
+    visitor: &mut dyn Visitor,
+) -> Result<(), JournalError> {
+    visitor.snapshot(header.revision);
+    read_records(bytes, header, disk, name, |record| visitor.entry(record))
+}
+
+fn read_records(
+    bytes: &[u8],
+    header: &Header,
+    disk: &dyn Disk,
+    name: &str,
+    mut visit: impl FnMut(Record<'_>),
+) -> Result<(), JournalError> {
+    let mut rest = bytes.get(HEADER..).unwrap_or_default();
+    let mut entries = 0u64;
+    loop {
+        let offset = (bytes.len() - rest.len()) as u64;
+        let corrupt =
+            |detail: &str| JournalError::Corrupt { file: disk.folder().join(name), offset, detail: detail.into() };
+        let block = (|| {
+            let length = u32::from_le_bytes(take(&mut rest)?) as usize;
+            let check = u32::from_le_bytes(take(&mut rest)?);
+            let (block, behind) = rest.split_at_checked(if length == 0 { 8 } else { length })?;
+            rest = behind;
+            (crc(header.salt(), block) == check).then_some((length, block))
+        })();
+        let (length, mut block) = block.ok_or_else(|| corrupt("a block's checksum does not hold"))?;
+        if length == 0 {
+            let complete = *block == entries.to_le_bytes() && rest.is_empty();
+            return if complete { Ok(()) } else { Err(corrupt("the number of entries is wrong")) };
+        }
+        while !block.is_empty() {
+            let record = take_record(&mut block).filter(|record| record.kind == EventKind::Put);
+            visit(record.ok_or_else(|| corrupt("an entry cannot be read"))?);
+            entries += 1;
+        }
+    }
+}
+
+/// Writes a snapshot, in the background.
+pub(crate) struct Writer {
+    disk: Arc<dyn Disk>,
+    file: Box<dyn DiskFile>,
+    header: Header,
+    block: Vec<u8>,
+    offset: u64,
+    synced: u64,
+    entries: u64,
+}
+
+impl Writer {
+    pub fn begin(disk: Arc<dyn Disk>, header: Header) -> Result<Self, JournalError> {
+        let file = disk.create(TEMPORARY, 0).map_err(failed)?;
+        let (offset, synced, entries) = (HEADER as u64, 0, 0);
+        let mut writer = Self { disk, file, header, block: new_block(), offset, synced, entries };
+        writer.file.write_at(&header.encode(), 0).map_err(failed)?;
+        Ok(writer)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let length = (self.block.len() - 8) as u32;
+        if length > 0 {
+            self.write_block(length)?;
+        }
+        Ok(())
+    }
+
+    fn write_block(&mut self, length: u32) -> io::Result<()> {
+        let check = crc(self.header.salt(), &self.block[8..]);
+        self.block[0..4].copy_from_slice(&length.to_le_bytes());
+        self.block[4..8].copy_from_slice(&check.to_le_bytes());
+        self.file.write_at(&self.block, self.offset)?;
+        self.offset += self.block.len() as u64;
+        self.block.truncate(8);
+        if self.offset - self.synced >= SYNC_EVERY {
+            self.file.sync()?;
+            self.synced = self.offset;
+        }
+        Ok(())
+    }
+
+    fn complete(&mut self) -> io::Result<()> {
+        self.flush()?;
+        self.block.extend_from_slice(&self.entries.to_le_bytes());
+        self.write_block(0)?;
+        self.file.sync()?;
+        self.disk.rename(TEMPORARY, &name(self.header.revision))
+    }
+}
+
+impl SnapshotSink for Writer {
+    fn write(&mut self, record: Record<'_>) -> Result<(), JournalError> {
+        put_record(&mut self.block, &record);
+        self.entries += 1;
+        if self.block.len() >= BLOCK { self.flush().map_err(failed) } else { Ok(()) }
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<(), JournalError> {
+        self.complete().map_err(failed)?;
+        clean(&*self.disk, &self.header).map_err(failed)
+    }
+}
+
+/// Drops what a snapshot replaces: older snapshots, and the log before it, of which a little is kept to be written over.
+pub(crate) fn clean(disk: &dyn Disk, header: &Header) -> io::Result<()> {
+    // The snapshot's own name first. At a start too: it may have been given just before the process was killed.
+    disk.sync_names()?;
+    let names = disk.list()?;
+    let mut spares = names.iter().filter(|name| spare(name)).count();
+    for name in &names {
+        if revision(name).is_some_and(|revision| revision < header.revision) {
+            disk.remove(name)?;
+        } else if let Some(number) = segment::number(name).filter(|number| *number < header.first_segment) {
+            if spares < SPARES_MAX {
+                disk.rename(name, &format!("spare-{number:012}"))?;
+                spares += 1;
+            } else {
+                disk.remove(name)?;
+            }
+        }
+    }
+    disk.sync_names()
+}
+
+fn new_block() -> Vec<u8> {
+    let mut block = Vec::with_capacity(BLOCK + (64 << 10));
+    block.resize(8, 0);
+    block
+}
+
+fn failed(source: io::Error) -> JournalError {
+    let doing = "write a snapshot";
+    if is_full(&source) { JournalError::Full { doing, source } } else { JournalError::Failed { doing, source } }
+}

@@ -1,0 +1,181 @@
+//! Rings of events, one per resource and one for the whole store, from which all watchers of a resource read.
+//!
+//! A ring is bounded. Events are pushed once, whatever the number of watchers; each watcher keeps a cursor and a watcher whose
+//! next event has left the ring is told so. `floor` is the newest revision whose event may be missing: a watch can begin after
+//! it, not before.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::RwLock;
+use tokio::sync::Notify;
+
+use crate::{Event, Revision};
+
+pub(crate) struct Ring<A> {
+    state: RwLock<State<A>>,
+    /// Woken after a push and at the end of the store.
+    pub changed: Notify,
+}
+
+struct State<A> {
+    events: VecDeque<Arc<Event<A>>>,
+    /// Number of the first event kept, counted from the ring's beginning.
+    first: u64,
+    floor: Revision,
+    closed: bool,
+}
+
+/// What a reader finds at its cursor.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Read {
+    Events,
+    Empty,
+    Fallen,
+    Closed,
+}
+
+impl<A> Ring<A> {
+    pub(crate) fn new(floor: Revision, closed: bool) -> Self {
+        let state = State { events: VecDeque::new(), first: 0, floor, closed };
+        Self { state: RwLock::new(state), changed: Notify::new() }
+    }
+
+    /// Adds events and drops the oldest beyond the bound. Does not wake: the caller does, when all rings are filled.
+    fn push(&self, events: impl Iterator<Item = Arc<Event<A>>>, events_max: usize) {
+        let mut state = self.state.write();
+        for event in events {
+            state.events.push_back(event);
+        }
+        while state.events.len() > events_max.max(1) {
+            state.drop_first();
+        }
+    }
+
+    /// The cursor of a watch that has seen everything up to `after`.
+    pub fn cursor(&self, after: Revision) -> Result<u64, Revision> {
+        let state = self.state.read();
+        if after < state.floor {
+            return Err(state.floor);
+        }
+        let seen = state.events.partition_point(|event| event.revision <= after);
+        Ok(state.first + seen as u64)
+    }
+
+    /// Copies up to `chunk` events from the cursor on and moves it.
+    pub fn read(&self, cursor: &mut u64, chunk: usize, out: &mut VecDeque<Arc<Event<A>>>) -> Read {
+        let state = self.state.read();
+        let Some(from) = cursor.checked_sub(state.first) else { return Read::Fallen };
+        let from = usize::try_from(from).unwrap_or(usize::MAX).min(state.events.len());
+        let count = chunk.min(state.events.len() - from);
+        if count == 0 {
+            return if state.closed { Read::Closed } else { Read::Empty };
+        }
+        out.extend(state.events.range(from..from + count).cloned());
+        *cursor += count as u64;
+        Read::Events
+    }
+
+    /// Drops events up to a revision. With `strict`, watches from before it are refused even if nothing was dropped.
+    fn trim(&self, revision: Revision, strict: bool) {
+        let mut state = self.state.write();
+        while state.events.front().is_some_and(|event| event.revision <= revision) {
+            state.drop_first();
+        }
+        if strict {
+            state.floor = state.floor.max(revision);
+        }
+        if state.events.len() < state.events.capacity() / 4 {
+            state.events.shrink_to_fit();
+        }
+    }
+
+    fn close(&self) {
+        self.state.write().closed = true;
+        self.changed.notify_waiters();
+    }
+}
+
+impl<A> State<A> {
+    fn drop_first(&mut self) {
+        if let Some(event) = self.events.pop_front() {
+            self.first += 1;
+            self.floor = self.floor.max(event.revision);
+        }
+    }
+}
+
+/// All rings of a store.
+pub(crate) struct Rings<A> {
+    all: Arc<Ring<A>>,
+    by_resource: RwLock<HashMap<Box<str>, Arc<Ring<A>>>>,
+    /// Floor of rings made later: events up to here were never in memory, or were compacted on demand.
+    base: AtomicU64,
+    closed: std::sync::atomic::AtomicBool,
+    resource_of: fn(&str) -> usize,
+    events_max: usize,
+}
+
+impl<A> Rings<A> {
+    pub fn new(base: Revision, resource_of: fn(&str) -> usize, events_max: usize) -> Self {
+        Self {
+            all: Arc::new(Ring::new(base, false)),
+            by_resource: RwLock::default(),
+            base: AtomicU64::new(base),
+            closed: false.into(),
+            resource_of,
+            events_max,
+        }
+    }
+
+    /// The ring that carries every event of a prefix.
+    pub fn of(&self, prefix: &str) -> Arc<Ring<A>> {
+        let resource = &prefix[..(self.resource_of)(prefix)];
+        if resource.is_empty() {
+            return self.all.clone();
+        }
+        if let Some(ring) = self.by_resource.read().get(resource) {
+            return ring.clone();
+        }
+        let mut rings = self.by_resource.write();
+        let make = || Arc::new(Ring::new(self.base.load(Ordering::Acquire), self.closed.load(Ordering::Acquire)));
+        rings.entry(resource.into()).or_insert_with(make).clone()
+    }
+
+    /// Adds events in revision order and gives back the rings whose watchers are to be woken.
+    pub fn push(&self, events: &[Arc<Event<A>>]) -> Vec<Arc<Ring<A>>> {
+        self.all.push(events.iter().cloned(), self.events_max);
+        let mut touched = vec![self.all.clone()];
+        let resource = |event: &Arc<Event<A>>| (self.resource_of)(&event.entry.key);
+        // Neighbours of one resource are pushed under one lock.
+        for run in events.chunk_by(|a, b| a.entry.key[..resource(a)] == b.entry.key[..resource(b)]) {
+            if resource(&run[0]) == 0 {
+                continue;
+            }
+            let ring = self.of(&run[0].entry.key);
+            ring.push(run.iter().cloned(), self.events_max);
+            if !touched.iter().any(|known| Arc::ptr_eq(known, &ring)) {
+                touched.push(ring);
+            }
+        }
+        touched
+    }
+
+    pub fn trim(&self, revision: Revision, strict: bool) {
+        // The map's lock is held so that no ring can be made with the old base meanwhile.
+        let rings = self.by_resource.write();
+        if strict {
+            self.base.fetch_max(revision, Ordering::AcqRel);
+        }
+        for ring in rings.values().chain([&self.all]) {
+            ring.trim(revision, strict);
+        }
+    }
+
+    pub fn close(&self) {
+        let rings = self.by_resource.write();
+        self.closed.store(true, Ordering::Release);
+        rings.values().chain([&self.all]).for_each(|ring| ring.close());
+    }
+}
