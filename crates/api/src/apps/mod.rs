@@ -1,0 +1,4 @@
+//! The apps group: workloads of pods that are all alike.
+
+pub mod deployment;
+pub mod replicaset;

@@ -1,0 +1,16 @@
+//! SelfSubjectRulesReview: what may I do in this namespace? The answer holds the rules only, not the question.
+
+use super::GROUP;
+use crate::kind::{Kind, Verb, Version};
+
+pub static KIND: Kind = Kind {
+    group: GROUP,
+    kind: "SelfSubjectRulesReview",
+    plural: "selfsubjectrulesreviews",
+    singular: "selfsubjectrulesreview",
+    namespaced: false,
+    versions: &[Version::stored("v1", "io.k8s.api.authorization.v1.SelfSubjectRulesReview")],
+    verbs: Verb::CREATE,
+    is_virtual: true,
+    ..Kind::BASE
+};

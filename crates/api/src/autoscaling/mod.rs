@@ -1,0 +1,3 @@
+//! autoscaling: how many of a thing there should be.
+
+pub mod scale;

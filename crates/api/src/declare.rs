@@ -1,0 +1,185 @@
+//! The `hooks!` macro and the erasure behind it: a kind writes plain functions over its typed struct, the engine
+//! calls functions over `Value`. `managedFields`, which no hook reads and which is the fattest part of an object,
+//! stays aside while an object is in its typed form.
+
+/// Builds [`crate::Hooks`] from functions over the typed struct `$t`:
+///
+/// ```ignore
+/// hooks!(ConfigMap, true, names::subdomain, full { validate: validate, validate_update: validate_update })
+/// ```
+///
+/// `true`: namespaced; then the name rule; `full` or `part` says whether an update checks the whole metadata once
+/// more, as upstream's validation of the kind does (its errors then appear once more). Metadata is checked first,
+/// then the kind's own function is asked.
+macro_rules! hooks {
+    ($t:ty, $namespaced:expr, $name:path, $update:ident { $($hook:ident: $f:expr),* $(,)? }) => {
+        {
+            let mut hooks = $crate::Hooks::NONE;
+            hooks.validate = |v| $crate::erase::metadata(v, $namespaced, $name);
+            hooks.validate_update = |new, old| {
+                $crate::erase::metadata_update(new, old, $namespaced, full_rule!($update, $name))
+            };
+            hooks.validate_status_update = hooks.validate_update;
+            hooks.prepare_update = |new, old| {
+                $crate::erase::keep_server_fields(new, old);
+                Ok(())
+            };
+            hooks.prepare_status_update = hooks.prepare_update;
+            $(hooks.$hook = hook!($hook, $t, $namespaced, $name, $update, $f);)*
+            hooks
+        }
+    };
+}
+
+macro_rules! hook {
+    (default, $t:ty, $n:expr, $name:path, $u:ident, $f:expr) => {
+        |v| $crate::erase::mutate::<$t>(v, $f)
+    };
+    (prepare_create, $t:ty, $n:expr, $name:path, $u:ident, $f:expr) => {
+        |v| {
+            ($f)(v);
+            Ok(())
+        }
+    };
+    (prepare_update, $t:ty, $n:expr, $name:path, $u:ident, $f:expr) => {
+        |new, old| {
+            $crate::erase::keep_server_fields(new, old);
+            ($f)(new, old);
+            Ok(())
+        }
+    };
+    (prepare_status_update, $t:ty, $n:expr, $name:path, $u:ident, $f:expr) => {
+        |new, old| {
+            $crate::erase::keep_server_fields(new, old);
+            ($f)(new, old);
+            Ok(())
+        }
+    };
+    (validate, $t:ty, $n:expr, $name:path, $u:ident, $f:expr) => {
+        |v| {
+            let mut errors = $crate::erase::metadata(v, $n, $name);
+            errors.extend($crate::erase::check::<$t>(v, $f));
+            errors
+        }
+    };
+    (validate_update, $t:ty, $n:expr, $name:path, $u:ident, $f:expr) => {
+        |new, old| {
+            let mut errors = $crate::erase::metadata_update(new, old, $n, full_rule!($u, $name));
+            errors.extend($crate::erase::compare::<$t>(new, old, $f));
+            errors
+        }
+    };
+    (validate_status_update, $t:ty, $n:expr, $name:path, $u:ident, $f:expr) => {
+        |new, old| {
+            let mut errors = $crate::erase::metadata_update(new, old, $n, full_rule!($u, $name));
+            errors.extend($crate::erase::compare::<$t>(new, old, $f));
+            errors
+        }
+    };
+    (warnings, $t:ty, $n:expr, $name:path, $u:ident, $f:expr) => {
+        |new, old| $crate::erase::warn::<$t>(new, old, $f)
+    };
+}
+
+macro_rules! full_rule {
+    (full, $name:path) => {
+        Some($name)
+    };
+    (part, $name:path) => {
+        None
+    };
+}
+
+/// From typed functions to functions over `Value`.
+pub mod erase {
+    use machinery::field::{Error, ErrorList, Path};
+    use machinery::meta_validation::{self, NameRule};
+    use machinery::status::Status;
+    use serde::Serialize;
+    use serde::de::DeserializeOwned;
+    use serde_json::Value;
+
+    /// Runs `f` over the typed form of `value` and writes the result back.
+    pub fn mutate<T: DeserializeOwned + Serialize>(value: &mut Value, f: impl FnOnce(&mut T)) -> Result<(), Status> {
+        let managed =
+            value.get_mut("metadata").and_then(Value::as_object_mut).and_then(|m| m.shift_remove("managedFields"));
+        let mut typed: T =
+            serde_json::from_value(std::mem::take(value)).map_err(|e| Status::bad_request(e.to_string()))?;
+        f(&mut typed);
+        *value = serde_json::to_value(&typed).map_err(|e| Status::internal(e.to_string()))?;
+        if let (Some(managed), Some(metadata)) = (managed, value.get_mut("metadata").and_then(Value::as_object_mut)) {
+            metadata.insert("managedFields".to_string(), managed);
+        }
+        Ok(())
+    }
+
+    /// Asks `f` about the typed form.
+    pub fn check<T: DeserializeOwned>(value: &Value, f: impl FnOnce(&T) -> ErrorList) -> ErrorList {
+        match typed::<T>(value) {
+            Ok(typed) => f(&typed),
+            Err(error) => vec![unreadable(&error)],
+        }
+    }
+
+    /// Asks `f` about the typed forms of the new and the old object.
+    pub fn compare<T: DeserializeOwned>(new: &Value, old: &Value, f: impl FnOnce(&T, &T) -> ErrorList) -> ErrorList {
+        match (typed::<T>(new), typed::<T>(old)) {
+            (Ok(new), Ok(old)) => f(&new, &old),
+            (Err(error), _) | (_, Err(error)) => vec![unreadable(&error)],
+        }
+    }
+
+    /// Gathers warnings; an object that cannot be read has none (validation says why it cannot).
+    pub fn warn<T: DeserializeOwned>(
+        new: &Value,
+        old: Option<&Value>,
+        f: impl FnOnce(&T, Option<&T>) -> Vec<String>,
+    ) -> Vec<String> {
+        let Ok(new) = typed::<T>(new) else { return Vec::new() };
+        let old = old.and_then(|old| typed::<T>(old).ok());
+        f(&new, old.as_ref())
+    }
+
+    fn typed<T: DeserializeOwned>(value: &Value) -> serde_json::Result<T> {
+        T::deserialize(value)
+    }
+
+    /// Decoding has let something through that the typed form does not hold.
+    fn unreadable(error: &serde_json::Error) -> Error {
+        Error::internal(&Path::root(), error.to_string())
+    }
+
+    /// Checks the metadata of a new object.
+    pub fn metadata(value: &Value, namespaced: bool, name: NameRule) -> ErrorList {
+        meta_validation::validate_object_meta(value, namespaced, name, &Path::new("metadata"))
+    }
+
+    /// Checks what an update does to the metadata. Upstream checks in three places, and an error shows up once for
+    /// each: the generic update (names as path segments), the kind's update, and the kind's full check (`rule`).
+    pub fn metadata_update(new: &Value, old: &Value, namespaced: bool, rule: Option<NameRule>) -> ErrorList {
+        let path = Path::new("metadata");
+        let segment = crate::names::path_segment;
+        let mut errors = meta_validation::validate_object_meta_generic(new, namespaced, segment, &path);
+        errors.extend(meta_validation::validate_object_meta_update_generic(new, old, &path));
+        errors.extend(meta_validation::validate_object_meta_update(new, old, &path));
+        if let Some(rule) = rule {
+            errors.extend(metadata(new, namespaced, rule));
+        }
+        errors
+    }
+
+    /// A client never chooses the generation, and may leave out what the server filled in when the object was made.
+    pub fn keep_server_fields(new: &mut Value, old: &Value) {
+        crate::strategy::set_generation(new, crate::strategy::generation(old));
+        let (Some(new), Some(old)) = (new.get_mut("metadata").and_then(Value::as_object_mut), old.get("metadata"))
+        else {
+            return;
+        };
+        for field in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"] {
+            let absent = new.get(field).is_none_or(|value| value.is_null() || value.as_str() == Some(""));
+            if absent && let Some(value) = old.get(field).filter(|value| !value.is_null()) {
+                new.insert(field.to_string(), value.clone());
+            }
+        }
+    }
+}

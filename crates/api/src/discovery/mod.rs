@@ -1,0 +1,3 @@
+//! discovery.k8s.io: where the traffic to a Service goes.
+
+pub mod endpoint_slice;

@@ -1,0 +1,3 @@
+//! policy: asking before taking pods away.
+
+pub mod eviction;
