@@ -100,6 +100,9 @@ fn serve(text: &[u8], environment: &dyn Fn(&str) -> Option<String>) -> Result<Op
             serde_json::from_slice::<Value>(text).ok().and_then(|value| Some(value["cniVersion"].as_str()?.to_owned()));
         return Ok(Some(json!({"cniVersion": version.unwrap_or("1.0.0".into()), "supportedVersions": VERSIONS})));
     }
+    if let Some(answer) = loopback(&command, text, &required) {
+        return answer;
+    }
     let input: Input = serde_json::from_slice(text).map_err(|error| Failure {
         code: DECODING_FAILURE,
         message: format!("failed to decode the configuration: {error}"),
@@ -121,6 +124,33 @@ fn serve(text: &[u8], environment: &dyn Fn(&str) -> Option<String>) -> Result<Op
         "CHECK" => check(&input, &container_id, &interface, &PathBuf::from(required("CNI_NETNS")?)).map(|()| None),
         other => Err(Failure { code: INVALID_ENVIRONMENT, message: format!("unknown CNI_COMMAND {other:?}") }),
     }
+}
+
+/// containerd asks for a plugin named `loopback` before any other: it brings the pod's own `lo` up.
+fn loopback(
+    command: &str,
+    text: &[u8],
+    required: &dyn Fn(&str) -> Result<String, Failure>,
+) -> Option<Result<Option<Value>, Failure>> {
+    let configuration: Value = serde_json::from_slice(text).ok()?;
+    if configuration["type"] != "loopback" {
+        return None;
+    }
+    if command != "ADD" {
+        return Some(Ok(None));
+    }
+    let bring_up = || {
+        let namespace = required("CNI_NETNS")?;
+        links::inside(Path::new(&namespace), async |handle| links::set_up_by_name(&handle, "lo").await)?;
+        let version = configuration["cniVersion"].as_str().unwrap_or(VERSIONS[0]);
+        let mut ip = json!({"address": "127.0.0.1/8", "interface": 0});
+        if version.starts_with("0.") {
+            ip["version"] = "4".into();
+        }
+        let link = json!({"name": "lo", "mac": "00:00:00:00:00:00", "sandbox": namespace});
+        Ok(Some(json!({"cniVersion": version, "interfaces": [link], "ips": [ip]})))
+    };
+    Some(bring_up())
 }
 
 fn add(input: &Input, container_id: &str, interface: &str, namespace: &Path) -> Result<Value, Failure> {
@@ -214,10 +244,7 @@ fn result(input: &Input, link: &links::PodLink, interface: &str, namespace: &Pat
 
 /// The node's end of a pod's pair: a name of at most 15 bytes that follows from the sandbox, so that removal needs no state.
 fn host_link_name(container_id: &str) -> String {
-    // FNV-1a: stable across versions and processes, which the standard library's hasher is not.
-    let hash = container_id
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    let hash = crate::stable_hash(container_id.as_bytes());
     format!("veth{:011x}", hash & 0xfff_ffff_ffff)
 }
 

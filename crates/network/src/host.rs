@@ -7,6 +7,9 @@ use std::path::Path;
 use crate::config::NetworkConfig;
 use crate::{Error, firewall, links};
 
+/// The names under which the container runtime calls this program as a plugin.
+pub const PLUGINS: &[&str] = &["canopus-cni", "loopback"];
+
 /// Makes the node's part of the pod network. Safe to repeat.
 pub fn ensure(config: &NetworkConfig) -> Result<(), Error> {
     links::block_on(async |handle| links::ensure_bridge(&handle, config).await)?;
@@ -33,11 +36,12 @@ pub fn install(
     for folder in [binary_dir, configuration_dir] {
         std::fs::create_dir_all(folder).map_err(Error::io(format!("make {}", folder.display())))?;
     }
-    let link = binary_dir.join("canopus-cni");
-    let partial = binary_dir.join(".canopus-cni");
-    let _ = std::fs::remove_file(&partial);
-    symlink(program, &partial).map_err(Error::io(format!("make {}", partial.display())))?;
-    std::fs::rename(&partial, &link).map_err(Error::io(format!("make {}", link.display())))?;
+    for name in PLUGINS {
+        let (link, partial) = (binary_dir.join(name), binary_dir.join(format!(".{name}")));
+        let _ = std::fs::remove_file(&partial);
+        symlink(program, &partial).map_err(Error::io(format!("make {}", partial.display())))?;
+        std::fs::rename(&partial, &link).map_err(Error::io(format!("make {}", link.display())))?;
+    }
     let file = configuration_dir.join("10-canopus.conflist");
     let partial = configuration_dir.join(".10-canopus");
     std::fs::write(&partial, config.conflist().to_string())

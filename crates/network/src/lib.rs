@@ -45,3 +45,8 @@ impl Error {
         move |source| Self::Netlink { action, source: Box::new(source) }
     }
 }
+
+/// A hash that is the same in every version and process (FNV-1a), for names that must be found again.
+pub fn stable_hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
+}

@@ -101,8 +101,7 @@ pub fn attach(
 ) -> Result<PodLink, Error> {
     let own = File::open("/proc/thread-self/ns/net").map_err(Error::io("open this process' network namespace"))?;
     let pod_mac = inside(namespace, async |handle| {
-        let loopback = index_of(&handle, "lo").await?;
-        set_up(&handle, loopback, "lo").await?;
+        set_up_by_name(&handle, "lo").await?;
         if find(&handle, pod_name).await?.is_none() {
             let mut link = LinkVeth::new(pod_name, host_name);
             if let Some(mtu) = config.mtu {
@@ -163,6 +162,11 @@ pub async fn remove(handle: &Handle, name: &str) -> Result<(), Error> {
         Err(rtnetlink::Error::NetlinkError(message)) if message.raw_code() == -nix::libc::ENODEV => Ok(()),
         result => result.map_err(Error::netlink(format!("remove the link {name}"))),
     }
+}
+
+/// Brings a link up.
+pub async fn set_up_by_name(handle: &Handle, name: &str) -> Result<(), Error> {
+    set_up(handle, index_of(handle, name).await?, name).await
 }
 
 async fn set_up(handle: &Handle, index: u32, name: &str) -> Result<(), Error> {

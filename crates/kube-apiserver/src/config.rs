@@ -1,0 +1,115 @@
+//! What the server is told at its start. Field names are those of kube-apiserver's flags.
+
+use std::{net::IpAddr, path::PathBuf, time::Duration};
+
+/// Where everything is and how the server is to behave. [`Config::new`] gives upstream's defaults.
+#[derive(Clone, Debug)]
+pub struct Config {
+    // Serving
+    pub bind_address: IpAddr,
+    pub secure_port: u16,
+    /// The address published as the endpoint of the `kubernetes` Service.
+    pub advertise_address: IpAddr,
+    pub tls_cert_file: PathBuf,
+    pub tls_private_key_file: PathBuf,
+    /// Requests that run longer than this are answered 504; watches and streams are exempt.
+    pub request_timeout: Duration,
+    /// A watch ends at a random time between this and twice this.
+    pub min_request_timeout: Duration,
+    pub max_requests_inflight: usize,
+    pub max_mutating_requests_inflight: usize,
+    /// How many connections are served at once; more wait in the kernel's backlog.
+    pub max_connections: usize,
+    /// Bodies of resource requests above this are answered 413.
+    pub max_request_body_bytes: usize,
+    /// How long open requests may take to end after the shutdown began.
+    pub shutdown_timeout: Duration,
+
+    // Authentication
+    pub client_ca_file: Option<PathBuf>,
+    pub token_auth_file: Option<PathBuf>,
+    pub anonymous_auth: bool,
+    /// Public or private keys; the first is also published. With none given, the signing key's public half is used.
+    pub service_account_key_files: Vec<PathBuf>,
+    pub service_account_signing_key_file: PathBuf,
+    /// The first issuer issues; all are accepted.
+    pub service_account_issuers: Vec<String>,
+    /// Audiences of the API server; the first issuer when empty.
+    pub api_audiences: Vec<String>,
+    pub service_account_max_token_expiration: Option<Duration>,
+    /// Projected tokens of one hour are made to live a year, with a warning once the hour is over.
+    pub service_account_extend_token_expiration: bool,
+    pub service_account_jwks_uri: Option<String>,
+
+    // Kubelets
+    pub kubelet_client_certificate: Option<PathBuf>,
+    pub kubelet_client_key: Option<PathBuf>,
+    /// Without it a kubelet's serving certificate is not verified, as upstream.
+    pub kubelet_certificate_authority: Option<PathBuf>,
+
+    // Cluster
+    pub service_cluster_ip_range: String,
+    /// First and last port of NodePort Services.
+    pub service_node_port_range: (u16, u16),
+    pub event_ttl: Duration,
+    pub enable_admission_plugins: Vec<String>,
+    pub disable_admission_plugins: Vec<String>,
+
+    // Store
+    /// The folder of the journal; `None` keeps everything in memory (tests).
+    pub store_dir: Option<PathBuf>,
+    pub quota_backend_bytes: u64,
+    /// How long old revisions can be read and watched from.
+    pub history: Duration,
+}
+
+impl Config {
+    /// Upstream's defaults; the paths are those of `pki_dir` as a cluster lays it out.
+    pub fn new(pki_dir: impl Into<PathBuf>, store_dir: Option<PathBuf>) -> Self {
+        let pki = pki_dir.into();
+        Self {
+            bind_address: IpAddr::from([0, 0, 0, 0]),
+            secure_port: 6443,
+            advertise_address: IpAddr::from([127, 0, 0, 1]),
+            tls_cert_file: pki.join("apiserver.crt"),
+            tls_private_key_file: pki.join("apiserver.key"),
+            request_timeout: Duration::from_secs(60),
+            min_request_timeout: Duration::from_secs(1800),
+            max_requests_inflight: 400,
+            max_mutating_requests_inflight: 200,
+            max_connections: 10_000,
+            max_request_body_bytes: 3 * 1024 * 1024,
+            shutdown_timeout: Duration::from_secs(10),
+            client_ca_file: Some(pki.join("ca.crt")),
+            token_auth_file: None,
+            anonymous_auth: true,
+            service_account_key_files: Vec::new(),
+            service_account_signing_key_file: pki.join("sa.key"),
+            service_account_issuers: vec!["https://kubernetes.default.svc.cluster.local".to_owned()],
+            api_audiences: Vec::new(),
+            service_account_max_token_expiration: None,
+            service_account_extend_token_expiration: true,
+            service_account_jwks_uri: None,
+            kubelet_client_certificate: Some(pki.join("apiserver-kubelet-client.crt")),
+            kubelet_client_key: Some(pki.join("apiserver-kubelet-client.key")),
+            kubelet_certificate_authority: Some(pki.join("ca.crt")),
+            service_cluster_ip_range: "10.96.0.0/16".to_owned(),
+            service_node_port_range: (30000, 32767),
+            event_ttl: Duration::from_secs(3600),
+            enable_admission_plugins: Vec::new(),
+            disable_admission_plugins: Vec::new(),
+            store_dir,
+            quota_backend_bytes: 2 * 1024 * 1024 * 1024,
+            history: Duration::from_secs(300),
+        }
+    }
+
+    /// The audiences a token must name to be good for this server.
+    pub fn audiences(&self) -> &[String] {
+        if self.api_audiences.is_empty() {
+            &self.service_account_issuers[..1.min(self.service_account_issuers.len())]
+        } else {
+            &self.api_audiences
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Which groups, versions and resources there are: read off the list of kinds, in the plain and the aggregated form.
+//!
+//! Old homes of kinds (extensions/v1beta1) are listed too, after the current ones: clients find by discovery what they may
+//! send, and old manifests are to be sendable.
+
+mod aggregated;
+pub(crate) mod model;
+mod plain;
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use sha2::{Digest, Sha256};
+
+use crate::{Response, Server, body, endpoints};
+
+const AGGREGATED_GROUP: &str = "apidiscovery.k8s.io";
+
+/// A document and its ETag.
+struct Document {
+    bytes: Bytes,
+    etag: String,
+}
+
+/// Answers a path of discovery; `None` for other paths.
+pub fn serve(server: &Server, path: &str, headers: &HeaderMap) -> Option<Response> {
+    let trimmed = path.trim_end_matches('/');
+    let parts: Vec<&str> = trimmed.trim_start_matches('/').split('/').collect();
+    let document = match parts.as_slice() {
+        [""] => plain::root(),
+        ["api"] => match aggregated(headers, true) {
+            Some(response) => return Some(response),
+            None => plain::versions(&format!("{}:{}", server.config.advertise_address, server.config.secure_port)),
+        },
+        ["apis"] => match aggregated(headers, false) {
+            Some(response) => return Some(response),
+            None => plain::groups(),
+        },
+        ["api", version] => plain::resources("", version)?,
+        ["apis", group] => plain::group(group)?,
+        ["apis", group, version] => plain::resources(group, version)?,
+        _ => return None,
+    };
+    Some(body::json_bytes(StatusCode::OK, document.to_string()))
+}
+
+/// The aggregated document, if it is asked for in a version that there is.
+fn aggregated(headers: &HeaderMap, core: bool) -> Option<Response> {
+    static DOCUMENTS: OnceLock<[[Document; 2]; 2]> = OnceLock::new();
+    let version = ["v2", "v2beta1"]
+        .iter()
+        .position(|version| endpoints::accepts(headers, AGGREGATED_GROUP, version, "APIGroupDiscoveryList"))?;
+    let documents = DOCUMENTS.get_or_init(|| {
+        [false, true].map(|core| {
+            ["v2", "v2beta1"].map(|version| {
+                let bytes = Bytes::from(aggregated::list(core, version).to_string());
+                Document { etag: etag(&bytes), bytes }
+            })
+        })
+    });
+    let document = &documents[usize::from(core)][version];
+    let mut response = if unchanged(headers, &document.etag) {
+        let mut response = Response::new(body::empty());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
+    } else {
+        body::json_bytes(StatusCode::OK, document.bytes.clone())
+    };
+    let content_type = [
+        "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+        "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
+    ][version];
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+    if let Ok(etag) = HeaderValue::from_str(&document.etag) {
+        headers.insert(header::ETAG, etag);
+    }
+    Some(response)
+}
+
+/// The quoted hash of a document.
+pub fn etag(bytes: &[u8]) -> String {
+    format!("\"{}\"", hash(bytes))
+}
+
+/// The hash of a document in hexadecimal digits.
+pub fn hash(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
+        let _ = write!(text, "{byte:02X}");
+        text
+    })
+}
+
+/// Whether the client has this very document.
+pub fn unchanged(headers: &HeaderMap, etag: &str) -> bool {
+    let given = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    given.flat_map(|value| value.split(',')).any(|value| value.trim().trim_start_matches("W/") == etag)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resources_are_sorted_and_carry_upstreams_storage_hash() {
+        let list = plain::resources("", "v1").unwrap();
+        let names: Vec<&str> =
+            list["resources"].as_array().unwrap().iter().filter_map(|r| r["name"].as_str()).collect();
+        let mut sorted = names.clone();
+        sorted.sort_unstable();
+        assert_eq!(names, sorted);
+        let configmaps = list["resources"].as_array().unwrap().iter().find(|r| r["name"] == "configmaps").unwrap();
+        assert_eq!(configmaps["storageVersionHash"], "qFsyl6wFWjQ=");
+    }
+
+    #[test]
+    fn every_group_lists_each_of_its_versions_once() {
+        let groups = plain::groups();
+        for group in groups["groups"].as_array().unwrap() {
+            let mut versions: Vec<&str> =
+                group["versions"].as_array().unwrap().iter().filter_map(|v| v["version"].as_str()).collect();
+            let count = versions.len();
+            versions.sort_unstable();
+            versions.dedup();
+            assert_eq!(versions.len(), count, "{group}");
+            assert_eq!(group["preferredVersion"], group["versions"][0]);
+        }
+    }
+
+    #[test]
+    fn aggregated_lists_hold_the_same_resources() {
+        let list = aggregated::list(true, "v2");
+        let resources = list["items"][0]["versions"][0]["resources"].as_array().unwrap().len();
+        let plain = plain::resources("", "v1").unwrap();
+        let plain = plain["resources"].as_array().unwrap();
+        assert_eq!(resources, plain.iter().filter(|r| !r["name"].as_str().unwrap().contains('/')).count());
+    }
+}

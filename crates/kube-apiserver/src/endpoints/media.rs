@@ -1,0 +1,213 @@
+//! What form of answer the client asks for: `Accept` and what its parameters say.
+//!
+//! JSON is the only encoding answered; `as=` asks for another shape of the same object: a Table, or only its metadata.
+
+use http::{HeaderMap, header};
+use machinery::status::{Status, StatusDetails, reason};
+use serde_json::Value;
+
+use super::Scope;
+use crate::table::{self, Include};
+
+/// The shape of the answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    Object,
+    /// The meta.k8s.io version asked for.
+    Table(String),
+    Partial(String),
+    PartialList(String),
+}
+
+const REPRESENTATIONS: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+const ACCEPTED: [&str; 3] = ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+const META_GROUP: &str = "meta.k8s.io";
+
+/// One element of an Accept header.
+struct Range<'a> {
+    media: &'a str,
+    parameters: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> Range<'a> {
+    fn parse_all(text: &'a str) -> Vec<(u32, Range<'a>)> {
+        let mut ranges: Vec<(u32, Range)> =
+            text.split(',').map(Self::parse).filter(|(_, range)| !range.media.is_empty()).collect();
+        // The client's order counts among equals.
+        ranges.sort_by_key(|(quality, _)| std::cmp::Reverse(*quality));
+        ranges
+    }
+
+    fn parse(text: &'a str) -> (u32, Self) {
+        let mut pieces = text.split(';').map(str::trim);
+        let media = pieces.next().unwrap_or_default();
+        let mut quality = 1000;
+        let mut parameters = Vec::new();
+        for (name, value) in pieces.filter_map(|piece| piece.split_once('=')) {
+            match name.trim() {
+                "q" => quality = value.trim().parse::<f64>().map_or(0, |q| (q.clamp(0.0, 1.0) * 1000.0) as u32),
+                name => parameters.push((name, value.trim())),
+            }
+        }
+        (quality, Self { media, parameters })
+    }
+
+    fn parameter(&self, name: &str) -> Option<&'a str> {
+        self.parameters.iter().find(|(own, _)| *own == name).map(|(_, value)| *value)
+    }
+
+    /// JSON, or what is made from it at the end.
+    fn is_json(&self) -> bool {
+        matches!(self.media, "application/json" | "application/yaml" | "application/*" | "*/*")
+    }
+}
+
+/// Whether one of a request's media ranges names this group, version and kind by `g`, `v` and `as`.
+pub(crate) fn accepts(headers: &HeaderMap, group: &str, version: &str, kind: &str) -> bool {
+    let text = accept(headers);
+    Range::parse_all(&text).iter().any(|(_, range)| {
+        range.is_json()
+            && range.parameter("as") == Some(kind)
+            && range.parameter("v") == Some(version)
+            && range.parameter("g") == Some(group)
+    })
+}
+
+/// Whether the client's first choice is YAML.
+pub(super) fn prefers_yaml(headers: &HeaderMap) -> bool {
+    let text = accept(headers);
+    Range::parse_all(&text)
+        .iter()
+        .find(|(_, range)| range.is_json())
+        .is_some_and(|(_, range)| range.media == "application/yaml")
+}
+
+fn accept(headers: &HeaderMap) -> String {
+    let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    values.collect::<Vec<_>>().join(",")
+}
+
+impl Output {
+    /// The first form, in the client's order, that there is.
+    pub fn negotiate(headers: &HeaderMap, is_list: bool) -> Result<Self, Status> {
+        let text = accept(headers);
+        let ranges = Range::parse_all(&text);
+        if ranges.is_empty() {
+            return Ok(Self::Object);
+        }
+        let known = ranges.iter().any(|(_, range)| range.is_json() || ACCEPTED.contains(&range.media));
+        for (_, range) in ranges.iter().filter(|(quality, range)| *quality > 0 && range.is_json()) {
+            if let Some(output) = Self::of(range) {
+                return Ok(output);
+            }
+        }
+        if known && ranges.iter().any(|(_, range)| range.is_json()) {
+            return Err(Status::not_acceptable(&ACCEPTED));
+        }
+        Err(not_acceptable(is_list))
+    }
+
+    fn of(range: &Range) -> Option<Self> {
+        let Some(kind) = range.parameter("as") else { return Some(Self::Object) };
+        let version = range.parameter("v").filter(|version| matches!(*version, "v1" | "v1beta1"))?;
+        if range.parameter("g") != Some(META_GROUP) {
+            return None;
+        }
+        let version = format!("{META_GROUP}/{version}");
+        match kind {
+            "Table" => Some(Self::Table(version)),
+            "PartialObjectMetadata" => Some(Self::Partial(version)),
+            "PartialObjectMetadataList" => Some(Self::PartialList(version)),
+            _ => None,
+        }
+    }
+
+    /// A single object in this shape.
+    pub fn shape_object(&self, scope: &Scope, object: Value) -> Result<Value, Status> {
+        match self {
+            Self::Object => Ok(object),
+            Self::Table(version) => {
+                let include = Include::of(&scope.query)?;
+                Ok(table::of_object(scope.kind, version, &object, include, true, scope.ctx.received))
+            }
+            Self::Partial(version) => Ok(table::partial(version, &object)),
+            Self::PartialList(_) => Err(not_a_list(scope)),
+        }
+    }
+}
+
+/// A list asked for as the shape of an object.
+pub fn is_a_list(scope: &Scope) -> Status {
+    Status::failure(
+        406,
+        reason::NOT_ACCEPTABLE,
+        format!(
+            "you requested PartialObjectMetadata, but the requested object is a list (*{}.{})",
+            internal_package(scope),
+            scope.kind.list_kind
+        ),
+    )
+}
+
+fn not_a_list(scope: &Scope) -> Status {
+    Status::failure(
+        406,
+        reason::NOT_ACCEPTABLE,
+        format!(
+            "you requested PartialObjectMetadataList, but the requested object is not a list (*{}.{})",
+            internal_package(scope),
+            scope.kind.kind
+        ),
+    )
+}
+
+/// What upstream's messages call the home of a kind: the first word of its group.
+fn internal_package(scope: &Scope) -> &'static str {
+    match scope.kind.group {
+        "" => "core",
+        group => group.split('.').next().unwrap_or(group),
+    }
+}
+
+fn not_acceptable(is_list: bool) -> Status {
+    let streams =
+        if is_list { ", application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch" } else { "" };
+    Status::failure(
+        406,
+        reason::NOT_ACCEPTABLE,
+        format!("406: Not Acceptable\n\nAvailable representations: {REPRESENTATIONS}{streams}"),
+    )
+    .with_details(StatusDetails::default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn negotiate(accept: &str) -> Result<Output, Status> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, accept.parse().unwrap());
+        Output::negotiate(&headers, false)
+    }
+
+    #[test]
+    fn kubectl_asks_for_tables_first_and_gets_them() {
+        let accept = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
+        assert_eq!(negotiate(accept).unwrap(), Output::Table("meta.k8s.io/v1".to_owned()));
+    }
+
+    #[test]
+    fn protobuf_falls_back_to_json_where_json_is_listed() {
+        assert_eq!(negotiate("application/vnd.kubernetes.protobuf,application/json").unwrap(), Output::Object);
+        assert_eq!(negotiate("application/vnd.kubernetes.protobuf").unwrap_err().code(), 406);
+        assert_eq!(negotiate("application/vnd.kubernetes.protobuf,*/*;q=0.1").unwrap(), Output::Object);
+    }
+
+    #[test]
+    fn unknown_shapes_and_types_are_refused_in_upstreams_two_ways() {
+        let shape = negotiate("application/json;as=Table;v=v9;g=meta.k8s.io").unwrap_err();
+        assert!(shape.message().starts_with("only the following media types are accepted: application/json,"));
+        let media = negotiate("text/plain").unwrap_err();
+        assert!(media.message().starts_with("406: Not Acceptable\n\nAvailable representations: application/json,"));
+    }
+}

@@ -1,0 +1,260 @@
+//! Every request for resources, discovery and OpenAPI: which kind, which verb, what form of answer.
+//!
+//! `dispatch` finds the kind and version that a path names and hands over to the verb's own file. The files of the verbs
+//! read options and bodies, call the registry, and shape the answer; what an object is and does they do not know.
+
+mod body;
+mod continue_token;
+mod create;
+mod delete;
+mod get;
+mod list;
+mod media;
+mod options;
+mod patch;
+mod pretty;
+mod protobuf;
+mod reviews;
+mod selector;
+mod subresources;
+mod update;
+mod watch;
+
+use std::sync::Arc;
+
+use api::{Kind, Verb, Version};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Method, StatusCode, header};
+use machinery::schema;
+use machinery::status::Status;
+use serde_json::Value;
+
+use crate::admission::{self, Chain};
+use crate::registry::{Admit, Outcome, WriteOptions, encode};
+use crate::{Body, Context, Response, Server, body as http_body};
+use media::Output;
+pub(crate) use options::Query;
+pub(crate) use subresources::{PART_VERBS, is_served};
+
+pub(crate) use media::accepts;
+
+/// Subresources that are streams or proxies: their answers come from kubelets, pods and services.
+const CONNECT: &[&str] = &["attach", "exec", "log", "portforward", "proxy"];
+
+/// Answers every request that the chain does not answer itself.
+pub async fn dispatch(server: &Arc<Server>, ctx: Arc<Context>, request: http::Request<Body>) -> Response {
+    if !ctx.info.is_resource {
+        let style = pretty::Style::of(&ctx, &request);
+        let response = plain_path(server, &ctx, request.method(), request.uri(), request.headers());
+        return style.apply(response).await;
+    }
+    let style = pretty::Style::of(&ctx, &request);
+    let response = match resource(server, &ctx, request).await {
+        Ok(response) => response,
+        Err(status) => http_body::status(&status),
+    };
+    style.apply(response).await
+}
+
+fn plain_path(server: &Server, ctx: &Context, method: &Method, uri: &http::Uri, headers: &HeaderMap) -> Response {
+    let answered = match method {
+        &Method::GET | &Method::HEAD => match crate::discovery::serve(server, &ctx.info.path, headers) {
+            Some(response) => Some(response),
+            None => crate::openapi::serve(&ctx.info.path, headers, uri.query().unwrap_or_default()),
+        },
+        _ => None,
+    };
+    answered.unwrap_or_else(|| http_body::text(StatusCode::NOT_FOUND, "404 page not found\n"))
+}
+
+/// One request for a resource, taken apart.
+pub(crate) struct Scope {
+    pub server: Arc<Server>,
+    pub ctx: Arc<Context>,
+    pub kind: &'static Kind,
+    pub version: &'static Version,
+    /// "" for a cluster-scoped kind and for requests over all namespaces.
+    pub namespace: String,
+    /// "" for requests to the collection.
+    pub name: String,
+    pub query: Query,
+    pub output: Output,
+    pub content_type: String,
+}
+
+async fn resource(server: &Arc<Server>, ctx: &Arc<Context>, request: http::Request<Body>) -> Result<Response, Status> {
+    let info = &ctx.info;
+    let (kind, version) =
+        api::find(&info.api_group, &info.api_version, &info.resource).ok_or_else(Status::not_found_path)?;
+    let path_name = info.parts.get(1).cloned().unwrap_or_default();
+    let is_namespace_itself = info.parts.first().is_some_and(|part| part == "namespaces") && !kind.namespaced;
+    let namespace = if kind.namespaced { info.namespace.clone() } else { String::new() };
+    if !kind.namespaced && !info.namespace.is_empty() && !is_namespace_itself {
+        return Err(Status::not_found_path());
+    }
+    if kind.namespaced && namespace.is_empty() && !path_name.is_empty() {
+        return Err(Status::not_found_path());
+    }
+    if let Some(warning) = version.warning(kind) {
+        ctx.warn(warning);
+    }
+    if CONNECT.contains(&info.subresource.as_str()) && kind.subresource(&info.subresource).is_some() {
+        return crate::connect::dispatch(server, ctx.clone(), request).await;
+    }
+    if info.parts.len() > 3 {
+        return Err(Status::not_found_path());
+    }
+    let (parts, body) = request.into_parts();
+    let is_list = path_name.is_empty();
+    let output = Output::negotiate(&parts.headers, is_list && parts.method == Method::GET)?;
+    let content_type =
+        parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut scope = Scope {
+        server: server.clone(),
+        ctx: ctx.clone(),
+        kind,
+        version,
+        namespace,
+        name: path_name,
+        query: Query::parse(parts.uri.query().unwrap_or_default()),
+        output,
+        content_type: content_type.to_owned(),
+    };
+    if !info.subresource.is_empty() {
+        return subresources::serve(&scope, &info.subresource, &parts.method, body).await;
+    }
+    let verb = verb_of(&scope, &parts.method).ok_or_else(Status::method_not_allowed)?;
+    if !kind.verbs.contains(&verb) {
+        return Err(Status::method_not_allowed());
+    }
+    match verb {
+        Verb::Get => get::serve(&scope),
+        Verb::List => list::serve(&scope).await,
+        Verb::Watch => {
+            // A legacy watch of one object selects it by name.
+            let name = std::mem::take(&mut scope.name);
+            watch::serve(scope, &name).await
+        }
+        Verb::Create if kind.is_virtual => reviews::serve(&scope, body).await,
+        Verb::Create => create::serve(&scope, body).await,
+        Verb::Update => update::serve(&scope, body).await,
+        Verb::Patch => patch::serve(&scope, body).await,
+        Verb::Delete => delete::serve(&scope, body).await,
+        Verb::DeleteCollection => delete::serve_collection(&scope, body).await,
+    }
+}
+
+/// The verb that a method means on the collection or on an object; over all namespaces one can only read.
+fn verb_of(scope: &Scope, method: &Method) -> Option<Verb> {
+    if scope.ctx.info.verb == "watch" && matches!(*method, Method::GET | Method::HEAD) {
+        return Some(Verb::Watch);
+    }
+    let all_namespaces = scope.kind.namespaced && scope.namespace.is_empty();
+    match (method.as_str(), scope.name.is_empty()) {
+        ("GET" | "HEAD", true) => Some(Verb::List),
+        ("GET" | "HEAD", false) => Some(Verb::Get),
+        (_, true) if all_namespaces => None,
+        ("POST", true) => Some(Verb::Create),
+        ("DELETE", true) => Some(Verb::DeleteCollection),
+        ("PUT", false) => Some(Verb::Update),
+        ("PATCH", false) => Some(Verb::Patch),
+        ("DELETE", false) => Some(Verb::Delete),
+        _ => None,
+    }
+}
+
+impl Scope {
+    pub fn chain(&self) -> Arc<Chain> {
+        self.server.registry.admission(|| Chain::new(&self.server)).clone()
+    }
+
+    /// Admission for this request, to be handed to the registry.
+    pub fn admission(&self, subresource: &str, name: &str, dry_run: bool) -> admission::Request {
+        admission::Request {
+            chain: self.chain(),
+            server: self.server.clone(),
+            user: self.ctx.user.clone(),
+            subresource: subresource.to_owned(),
+            namespace: self.namespace.clone(),
+            name: name.to_owned(),
+            dry_run,
+            ctx: self.ctx.clone(),
+        }
+    }
+
+    /// The answer to a write: what the registry wrote, in the form asked for, with its warnings.
+    pub fn written(&self, outcome: Result<Outcome, Status>, options: &WriteOptions) -> Result<Response, Status> {
+        // A refused write has its warnings too.
+        for warning in options.warnings.lock().drain(..) {
+            self.ctx.warn(warning);
+        }
+        let outcome = outcome?;
+        let code = if outcome.created { StatusCode::CREATED } else { StatusCode::OK };
+        self.object(code, &outcome.bytes)
+    }
+
+    /// An answer that is one stored object.
+    pub fn object(&self, code: StatusCode, stored: &Bytes) -> Result<Response, Status> {
+        if matches!(self.output, Output::Object) {
+            // A line of its own, as upstream ends every object.
+            let object = self.in_version(stored)?;
+            let mut line = BytesMut::with_capacity(object.len() + 1);
+            line.extend_from_slice(&object);
+            line.extend_from_slice(b"\n");
+            return Ok(http_body::json_bytes(code, line.freeze()));
+        }
+        let object = self.value_in_version(stored)?;
+        let object = self.output.shape_object(self, object)?;
+        Ok(http_body::json_bytes(code, object.to_string()))
+    }
+
+    /// Stored bytes as this request's version has them. Most versions differ in their first bytes only.
+    pub fn in_version(&self, stored: &Bytes) -> Result<Bytes, Status> {
+        if self.version.storage {
+            return Ok(stored.clone());
+        }
+        if self.version.convert.is_some() {
+            return Ok(self.value_in_version(stored)?.to_string().into());
+        }
+        let tail = stored.strip_prefix(encode::prefix(self.kind).as_bytes());
+        let tail = tail.ok_or_else(|| Status::internal("a stored object does not begin with its type"))?;
+        let mut bytes = encode::prefix_of(self.kind.kind, &self.version.api_version(self.kind)).into_bytes();
+        bytes.extend_from_slice(tail);
+        Ok(bytes.into())
+    }
+
+    pub fn value_in_version(&self, stored: &[u8]) -> Result<Value, Status> {
+        let mut object = encode::decode(stored)?;
+        self.convert_from_storage(&mut object);
+        Ok(object)
+    }
+
+    pub fn convert_from_storage(&self, object: &mut Value) {
+        if self.version.storage {
+            return;
+        }
+        if let Some(convert) = &self.version.convert {
+            (convert.from_storage)(object);
+        }
+        if let Some(fields) = object.as_object_mut() {
+            fields.insert("apiVersion".to_owned(), self.version.api_version(self.kind).into());
+        }
+        let types = schema::builtin();
+        if let Some(id) = types.id(self.version.schema).filter(|_| self.version.convert.is_some()) {
+            schema::canonicalize(types, id, object);
+        }
+    }
+
+    /// A virtual or computed object as answer.
+    pub fn value(&self, code: StatusCode, object: &Value) -> Response {
+        http_body::json_bytes(code, object.to_string())
+    }
+}
+
+/// Admission with the trait in scope for the verbs.
+pub(crate) fn as_admit(request: &admission::Request) -> &dyn Admit {
+    request
+}
+
+#[cfg(test)]
+mod tests;

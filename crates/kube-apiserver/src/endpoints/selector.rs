@@ -1,0 +1,76 @@
+//! Which objects a list, a watch or a deletecollection is about: label selector, field selector, one name.
+
+use std::sync::Arc;
+
+use api::Kind;
+use machinery::status::Status;
+use machinery::{fields, labels};
+use store::Entry;
+
+use super::Scope;
+use crate::registry::Attrs;
+
+const METADATA_FIELDS: [&str; 2] = ["metadata.name", "metadata.namespace"];
+
+/// Both selectors of a request, checked against the kind.
+pub struct Selector {
+    kind: &'static Kind,
+    labels: labels::Selector,
+    fields: fields::Selector,
+    /// Field labels of this version with the values of the stored form; empty when they are the kind's own.
+    renamed: &'static [api::SelectableField],
+}
+
+impl Selector {
+    pub fn parse(scope: &Scope) -> Result<Self, Status> {
+        let labels = labels::Selector::parse(scope.query.get("labelSelector").unwrap_or_default());
+        let labels = labels.map_err(Status::bad_request)?;
+        let fields = fields::Selector::parse(scope.query.get("fieldSelector").unwrap_or_default());
+        let fields = fields.map_err(Status::bad_request)?;
+        let selectable = scope.version.selectable(scope.kind);
+        for requirement in fields.requirements() {
+            let label = requirement.field.as_str();
+            if !METADATA_FIELDS.contains(&label) && !selectable.iter().any(|field| field.label == label) {
+                return Err(Status::bad_request(scope.kind.field_selector_style.message(scope.kind, label)));
+            }
+        }
+        let renamed = scope.version.selectable_fields.unwrap_or_default();
+        Ok(Self { kind: scope.kind, labels, fields, renamed })
+    }
+
+    /// Narrows to one object.
+    pub fn and_name(mut self, name: &str) -> Self {
+        if !name.is_empty() {
+            self.fields = fields::Selector::equals("metadata.name", name);
+        }
+        self
+    }
+
+    pub fn is_everything(&self) -> bool {
+        self.labels.is_everything() && self.fields.is_everything()
+    }
+
+    /// The only name that can match, if the selector says so.
+    pub fn name(&self) -> Option<&str> {
+        self.fields.exact("metadata.name")
+    }
+
+    pub fn matches(&self, entry: &Arc<Entry<Attrs>>) -> bool {
+        if self.is_everything() {
+            return true;
+        }
+        let attrs = entry.attrs(|entry| Attrs::of(self.kind, entry));
+        if !self.labels.matches(|key| attrs.label(key)) {
+            return false;
+        }
+        if self.renamed.is_empty() {
+            return self.fields.matches(|label| Some(attrs.field(label)));
+        }
+        // A version with field labels of its own reads them off the object: rare enough not to be kept.
+        let object = crate::registry::encode::decode(&entry.value).unwrap_or_default();
+        self.fields.matches(|label| {
+            let field = self.renamed.iter().find(|field| field.label == label);
+            Some(field.map_or_else(|| attrs.field(label).to_owned(), |field| (field.value)(&object)))
+        })
+    }
+}

@@ -1,0 +1,122 @@
+//! scale: the one number of a workload, in the same form for all kinds that have it.
+
+use api::Scale;
+use http::{Method, StatusCode};
+use machinery::field::{Error, Path};
+use machinery::gvk::GroupKind;
+use machinery::schema::{self, FieldValidation};
+use machinery::status::Status;
+use serde_json::{Map, Value, json};
+
+use crate::endpoints::body::{self, Expected};
+use crate::endpoints::options::Write;
+use crate::endpoints::patch::{self, PatchType};
+use crate::endpoints::{Scope, as_admit};
+use crate::registry::{Change, Part, encode, object};
+use crate::{Body, Response};
+
+const SCHEMA: &str = "io.k8s.api.autoscaling.v1.Scale";
+const API_VERSION: &str = "autoscaling/v1";
+
+pub async fn serve(scope: &Scope, scale: &'static Scale, method: &Method, request: Body) -> Result<Response, Status> {
+    let registry = &scope.server.registry;
+    let (edit, write) = match *method {
+        Method::GET | Method::HEAD => {
+            let object = registry.get(scope.kind, &scope.namespace, &scope.name)?;
+            return answer(scope, &of(scale, &object));
+        }
+        Method::PUT => {
+            let bytes = body::read(scope, request).await?;
+            let write = Write::parse(&scope.query, "UpdateOptions")?;
+            let given = body::decode(scope, &bytes, &expected(), write.field_validation)?;
+            body::check_name(scope, &given)?;
+            (Edit::Put(given), write)
+        }
+        Method::PATCH => {
+            let kind = PatchType::of(&scope.content_type)?;
+            let bytes = body::read(scope, request).await?;
+            let write = Write::parse(&scope.query, "PatchOptions")?;
+            (Edit::Patch(kind, bytes, write.field_validation), write)
+        }
+        _ => return Err(Status::method_not_allowed()),
+    };
+    registry.entry(scope.kind, &scope.namespace, &scope.name)?;
+    let mut change = Rescale { scope, scale, edit };
+    let admission = scope.admission("scale", &scope.name, write.options.dry_run);
+    let part = Part { allocates: false, ..Part::whole(scope.kind) };
+    let outcome = registry
+        .update(scope.kind, &scope.namespace, &scope.name, part, &mut change, &write.options, as_admit(&admission))
+        .await?;
+    answer(scope, &of(scale, &encode::decode(&outcome.bytes)?))
+}
+
+fn expected() -> Expected<'static> {
+    Expected { kind: "Scale", api_version: API_VERSION.to_owned(), schema: SCHEMA }
+}
+
+fn answer(scope: &Scope, scale: &Value) -> Result<Response, Status> {
+    Ok(scope.value(StatusCode::OK, &scope.output.shape_object(scope, scale.clone())?))
+}
+
+/// The Scale of an object.
+fn of(scale: &Scale, object: &Value) -> Value {
+    let mut metadata = Map::new();
+    for key in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+        if let Some(value) = object.pointer(&format!("/metadata/{key}")) {
+            metadata.insert(key.to_owned(), value.clone());
+        }
+    }
+    let number = |pointer: &str| object::number(object, pointer).unwrap_or(0);
+    let mut value = json!({
+        "kind": "Scale",
+        "apiVersion": API_VERSION,
+        "metadata": metadata,
+        "spec": { "replicas": number(scale.spec_replicas) },
+        "status": { "replicas": number(scale.status_replicas), "selector": (scale.selector)(object) },
+    });
+    let types = schema::builtin();
+    if let Some(id) = types.id(SCHEMA) {
+        schema::canonicalize(types, id, &mut value);
+    }
+    value
+}
+
+enum Edit {
+    Put(Value),
+    Patch(PatchType, bytes::Bytes, FieldValidation),
+}
+
+struct Rescale<'s> {
+    scope: &'s Scope,
+    scale: &'static Scale,
+    edit: Edit,
+}
+
+impl Change for Rescale<'_> {
+    fn apply(&mut self, current: Option<&Value>) -> Result<Value, Status> {
+        let Some(current) = current else { return Err(Status::not_found_path()) };
+        let given = match &self.edit {
+            Edit::Put(given) => given.clone(),
+            Edit::Patch(kind, bytes, mode) => {
+                patch::apply(self.scope, *kind, bytes, of(self.scale, current), &expected(), *mode)?
+            }
+        };
+        body::check_name(self.scope, &given)?;
+        let replicas = object::number(&given, "/spec/replicas").unwrap_or(0);
+        if replicas < 0 {
+            let spec = Path::new("spec");
+            let error = Error::invalid(&spec.child("replicas"), replicas, "must be greater than or equal to 0");
+            return Err(Status::invalid(&GroupKind::new("autoscaling", "Scale"), &self.scope.name, vec![error]));
+        }
+        let mut new = current.clone();
+        object::set_metadata(&mut new, "resourceVersion", given.pointer("/metadata/resourceVersion").cloned());
+        if let Some((parent, field)) = self.scale.spec_replicas.rsplit_once('/') {
+            let parent = parent.trim_start_matches('/').split('/').fold(&mut new, |at, key| {
+                object::map_mut(at, key);
+                &mut at[key]
+            });
+            parent[field] = replicas.into();
+        }
+        Ok(new)
+    }
+}

@@ -1,0 +1,94 @@
+use super::*;
+
+const MAPS: &str = "/api/v1/namespaces/ns/configmaps";
+const JSON: &str = "application/json";
+
+fn pair(kind: &str, name: &str) -> Option<(String, String)> {
+    Some((kind.to_owned(), name.to_owned()))
+}
+
+#[tokio::test]
+async fn a_watch_begins_with_the_state_or_after_a_version() {
+    let h = Harness::new().await;
+    let a = h.configmap("a", json!({})).await;
+    let version = a["metadata"]["resourceVersion"].as_str().unwrap();
+    let mut all = h.watch(&format!("{MAPS}?watch=1"), JSON).await;
+    let mut after = h.watch(&format!("{MAPS}?watch=1&resourceVersion={version}"), JSON).await;
+    let mut legacy = h.watch("/api/v1/watch/namespaces/ns/configmaps/b", JSON).await;
+    assert_eq!(all.brief().await, pair("ADDED", "a"));
+    let b = h.configmap("b", json!({})).await;
+    h.merge(&format!("{MAPS}/a"), json!({ "data": { "k": "2" } })).await.expect(200);
+    h.delete(&format!("{MAPS}/b")).await.expect(200);
+    for watch in [&mut all, &mut after] {
+        let added = watch.next().await.unwrap();
+        assert_eq!((added["type"].as_str(), &added["object"]), (Some("ADDED"), &b));
+        assert_eq!(watch.brief().await, pair("MODIFIED", "a"));
+        assert_eq!(watch.brief().await, pair("DELETED", "b"));
+    }
+    assert_eq!(legacy.brief().await, pair("ADDED", "b"));
+    assert_eq!(legacy.brief().await, pair("DELETED", "b"));
+}
+
+#[tokio::test]
+async fn objects_move_in_and_out_of_a_selector() {
+    let h = Harness::new().await;
+    let mut watch = h.watch(&format!("{MAPS}?watch=1&labelSelector=s%3D1"), JSON).await;
+    h.configmap("a", json!({})).await;
+    let path = format!("{MAPS}/a");
+    for labels in [json!({ "s": "1" }), json!({ "t": "1" }), json!({ "s": null })] {
+        h.merge(&path, json!({ "metadata": { "labels": labels } })).await.expect(200);
+    }
+    let out = h.get(&path).await.expect(200);
+    assert_eq!(watch.brief().await, pair("ADDED", "a"));
+    assert_eq!(watch.brief().await, pair("MODIFIED", "a"));
+    let gone = watch.next().await.unwrap();
+    assert_eq!(gone["type"], "DELETED");
+    assert_eq!(gone["object"]["metadata"]["labels"], json!({ "s": "1", "t": "1" }), "the last state that matched");
+    assert_eq!(gone["object"]["metadata"]["resourceVersion"], out["metadata"]["resourceVersion"]);
+}
+
+#[tokio::test]
+async fn initial_events_end_with_a_bookmark() {
+    let h = Harness::new().await;
+    h.configmap("a", json!({})).await;
+    let query = "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
+    let mut watch = h.watch(&format!("{MAPS}?{query}"), JSON).await;
+    assert_eq!(watch.brief().await, pair("ADDED", "a"));
+    let bookmark = watch.next().await.unwrap();
+    assert_eq!(bookmark["type"], "BOOKMARK");
+    assert_eq!(bookmark["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
+    assert_eq!(bookmark["object"]["kind"], "ConfigMap");
+}
+
+#[tokio::test]
+async fn tables_name_their_columns_once() {
+    let h = Harness::new().await;
+    h.configmap("a", json!({})).await;
+    h.configmap("b", json!({})).await;
+    let mut watch = h.watch(&format!("{MAPS}?watch=1"), "application/json;as=Table;v=v1;g=meta.k8s.io").await;
+    let (first, second) = (watch.next().await.unwrap(), watch.next().await.unwrap());
+    assert!(first["object"]["columnDefinitions"].is_array());
+    assert_eq!(second["object"]["columnDefinitions"], Value::Null);
+    assert_eq!(second["object"]["rows"][0]["cells"][0], "b");
+}
+
+#[tokio::test]
+async fn a_watch_from_before_the_history_is_told_to_list_again() {
+    let h = Harness::new().await;
+    let first = h.configmap("a", json!({})).await;
+    let version: u64 = first["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
+    h.configmap("b", json!({})).await;
+    h.configmap("c", json!({})).await;
+    h.server.registry.store().compact(version + 1).await.unwrap();
+    let mut watch = h.watch(&format!("{MAPS}?watch=1&resourceVersion={}", version - 1), JSON).await;
+    let event = watch.next().await.unwrap();
+    assert_eq!((event["type"].as_str(), &event["object"]["code"]), (Some("ERROR"), &json!(410)));
+    assert!(watch.next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_watch_ends_with_its_time() {
+    let h = Harness::new().await;
+    let mut watch = h.watch(&format!("{MAPS}?watch=1&timeoutSeconds=1"), JSON).await;
+    assert!(watch.next().await.is_none());
+}

@@ -1,0 +1,283 @@
+//! watch: the changes of a collection as they happen, one JSON event a line.
+//!
+//! With a selector an object that begins to match is ADDED and one that ceases to is DELETED (in its last matching
+//! state), whatever happened to it in the store. The stream ends with its time, with the store, or with a 410 ERROR event
+//! when the client was too slow; the client then lists again.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, header};
+use machinery::go_text;
+use machinery::status::Status;
+use rand::RngExt;
+use serde_json::{Value, json};
+use store::{Entry, Event, EventKind, ReadError, Watch, WatchError};
+use tokio::time::Instant;
+
+use super::Scope;
+use super::list::wait_for;
+use super::media::Output;
+use super::options::List;
+use super::selector::Selector;
+use crate::registry::{Attrs, encode, keys, object};
+use crate::table::{self, Include};
+use crate::{BoxError, Response, body};
+
+/// How often a quiet watch that wants bookmarks gets one.
+const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
+const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
+
+pub async fn serve(scope: Scope, name: &str) -> Result<Response, Status> {
+    let options = List::parse(&scope.query, true)?;
+    let selector = Selector::parse(&scope)?.and_name(name);
+    let include = if matches!(scope.output, Output::Table(_)) { Include::of(&scope.query)? } else { Include::None };
+    let version = match options.resource_version.as_str() {
+        "" => 0,
+        text => text.parse::<u64>().map_err(|_| {
+            let quoted = go_text::quote(text);
+            Status::unexpected(format!(
+                "resourceVersion: Invalid value: {quoted}: strconv.ParseUint: parsing {quoted}: invalid syntax"
+            ))
+        })?,
+    };
+    let timeout = timeout(&scope, &options);
+    let mut stream = Stream {
+        encoder: Encoder { scope, include, columns_sent: false },
+        selector,
+        queue: VecDeque::new(),
+        watch: None,
+        bookmarks: options.allow_bookmarks,
+        next_bookmark: Instant::now() + BOOKMARK_INTERVAL,
+        end: Instant::now() + timeout,
+        over: false,
+    };
+    stream.begin(&options, version).await?;
+    let events = futures::stream::unfold(stream, |mut stream| async move {
+        let event = stream.next().await?;
+        Some((Ok::<Bytes, BoxError>(event), stream))
+    });
+    let mut response = Response::new(body::stream(events));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}
+
+fn timeout(scope: &Scope, options: &List) -> Duration {
+    match options.timeout_seconds {
+        Some(seconds) if seconds > 0 => Duration::from_secs(seconds.min(60 * 60 * 24)),
+        // Spread, so that the watches of a restarted server do not all come back at once.
+        _ => {
+            let min = scope.server.config.min_request_timeout;
+            min.mul_f64(1.0 + rand::rng().random_range(0.0..1.0))
+        }
+    }
+}
+
+struct Stream {
+    encoder: Encoder,
+    selector: Selector,
+    /// Events that are due before those of the store.
+    queue: VecDeque<Due>,
+    watch: Option<Watch<Attrs>>,
+    bookmarks: bool,
+    next_bookmark: Instant,
+    end: Instant,
+    over: bool,
+}
+
+/// The initial state is kept as entries: it is encoded as fast as the client reads.
+enum Due {
+    Added(Arc<Entry<Attrs>>),
+    Encoded(Bytes),
+}
+
+impl Stream {
+    /// Puts the initial state in the queue if it is asked for, and takes the place from which events follow.
+    async fn begin(&mut self, options: &List, version: u64) -> Result<(), Status> {
+        let store = self.encoder.scope.server.registry.store().clone();
+        let prefix = keys::namespace_prefix(self.encoder.scope.kind, &self.encoder.scope.namespace);
+        let wants_state = match options.send_initial_events {
+            Some(wanted) => wanted,
+            None => version == 0,
+        };
+        let after = if wants_state {
+            if version > 0 {
+                wait_for(&self.encoder.scope, version).await?;
+            }
+            let snapshot = store.snapshot();
+            for entry in snapshot.range(&prefix, None).filter(|entry| self.selector.matches(entry)) {
+                self.queue.push_back(Due::Added(entry.clone()));
+            }
+            let revision = snapshot.revision();
+            if options.send_initial_events == Some(true) && self.bookmarks {
+                self.queue.push_back(Due::Encoded(self.encoder.bookmark(revision, true)));
+            }
+            revision
+        } else if version == 0 {
+            store.revision()
+        } else {
+            version
+        };
+        match store.watch(&prefix, after) {
+            Ok(watch) => self.watch = Some(watch),
+            Err(error) => {
+                self.queue.clear();
+                self.queue.push_back(Due::Encoded(self.encoder.error(&read_failed(error, after))));
+            }
+        }
+        Ok(())
+    }
+
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if self.over {
+                return None;
+            }
+            match self.queue.pop_front() {
+                Some(Due::Encoded(event)) => return Some(event),
+                Some(Due::Added(entry)) => {
+                    let encoded = self.encoder.event("ADDED", &entry.value, None);
+                    return Some(self.or_end(encoded));
+                }
+                None => {}
+            }
+            let watch = self.watch.as_mut()?;
+            let bookmark_at = if self.bookmarks { self.next_bookmark } else { self.end };
+            tokio::select! {
+                biased;
+                event = watch.next() => match event {
+                    Some(Ok(event)) => {
+                        if let Some(encoded) = self.encode(&event) {
+                            return Some(encoded);
+                        }
+                    }
+                    Some(Err(error)) => {
+                        self.over = true;
+                        return (error == WatchError::Slow).then(|| {
+                            self.encoder.error(&Status::expired("the watcher was too slow and has missed events; list again"))
+                        });
+                    }
+                    None => return None,
+                },
+                () = tokio::time::sleep_until(self.end) => {
+                    self.over = true;
+                    if !self.bookmarks {
+                        return None;
+                    }
+                    let revision = watch.revision();
+                    return Some(self.encoder.bookmark(revision, false));
+                }
+                () = tokio::time::sleep_until(bookmark_at), if self.bookmarks => {
+                    self.next_bookmark = Instant::now() + BOOKMARK_INTERVAL;
+                    let revision = watch.revision();
+                    return Some(self.encoder.bookmark(revision, false));
+                }
+            }
+        }
+    }
+
+    /// What an event of the store is to this watch.
+    fn encode(&mut self, event: &Event<Attrs>) -> Option<Bytes> {
+        let now_matches = event.kind == EventKind::Put && self.selector.matches(&event.entry);
+        let matched: Option<&Arc<Entry<Attrs>>> =
+            event.previous.as_ref().filter(|previous| self.selector.matches(previous));
+        let encoded = match (event.kind, matched, now_matches) {
+            (EventKind::Put, None, true) => self.encoder.event("ADDED", &event.entry.value, None),
+            (EventKind::Put, Some(_), true) => self.encoder.event("MODIFIED", &event.entry.value, None),
+            (EventKind::Put, Some(previous), false) => {
+                self.encoder.event("DELETED", &previous.value, Some(event.revision))
+            }
+            (EventKind::Delete, Some(_), _) => self.encoder.event("DELETED", &event.entry.value, None),
+            _ => return None,
+        };
+        Some(self.or_end(encoded))
+    }
+
+    /// An event that cannot be encoded ends the stream with the reason.
+    fn or_end(&mut self, encoded: Result<Bytes, Status>) -> Bytes {
+        encoded.unwrap_or_else(|status| {
+            self.over = true;
+            self.encoder.error(&status)
+        })
+    }
+}
+
+fn read_failed(error: ReadError, after: u64) -> Status {
+    match error {
+        ReadError::Compacted { oldest } => Status::expired(format!("too old resource version: {after} ({oldest})")),
+        ReadError::Future { current } => Status::future_revision(after, current),
+        ReadError::Closed => Status::service_unavailable(error.to_string()),
+    }
+}
+
+/// Writes events in the version and shape of the request.
+struct Encoder {
+    scope: Scope,
+    include: Include,
+    columns_sent: bool,
+}
+
+impl Encoder {
+    /// An event of a stored object; `revision` takes the place of its own resourceVersion when given.
+    fn event(&mut self, kind: &str, stored: &Bytes, revision: Option<u64>) -> Result<Bytes, Status> {
+        if matches!(self.scope.output, Output::Object) && revision.is_none() {
+            return Ok(frame(kind, &self.scope.in_version(stored)?));
+        }
+        let mut object = encode::decode(stored)?;
+        if let Some(revision) = revision {
+            object::set_metadata(&mut object, "resourceVersion", Some(revision.to_string().into()));
+        }
+        let mut sent = object.clone();
+        self.scope.convert_from_storage(&mut sent);
+        let shaped = match &self.scope.output {
+            Output::Object => sent,
+            Output::Partial(version) | Output::PartialList(version) => table::partial(version, &sent),
+            Output::Table(version) => {
+                let columns = if std::mem::replace(&mut self.columns_sent, true) {
+                    Value::Null
+                } else {
+                    table::columns(self.scope.kind)
+                };
+                let metadata = json!({ "resourceVersion": object::resource_version(&object) });
+                let row = table::row(self.scope.kind, version, &object, &sent, self.include, jiff::Timestamp::now());
+                table::of_rows(version, metadata, columns, vec![row])
+            }
+        };
+        Ok(frame(kind, shaped.to_string().as_bytes()))
+    }
+
+    /// Says how far the watch is, and that the initial state is complete.
+    fn bookmark(&self, revision: u64, initial_end: bool) -> Bytes {
+        let mut metadata = json!({ "resourceVersion": revision.to_string() });
+        if initial_end {
+            metadata["annotations"] = json!({ INITIAL_EVENTS_END: "true" });
+        }
+        let scope = &self.scope;
+        let (kind, api_version) = match &scope.output {
+            Output::Object => (scope.kind.kind, scope.version.api_version(scope.kind)),
+            Output::Partial(version) | Output::PartialList(version) => ("PartialObjectMetadata", version.clone()),
+            Output::Table(version) => {
+                let table = table::of_rows(version, metadata, Value::Null, Vec::new());
+                return frame("BOOKMARK", table.to_string().as_bytes());
+            }
+        };
+        let object = json!({ "kind": kind, "apiVersion": api_version, "metadata": metadata });
+        frame("BOOKMARK", object.to_string().as_bytes())
+    }
+
+    fn error(&self, status: &Status) -> Bytes {
+        frame("ERROR", &status.to_json())
+    }
+}
+
+fn frame(kind: &str, object: &[u8]) -> Bytes {
+    let mut bytes = Vec::with_capacity(object.len() + kind.len() + 24);
+    bytes.extend_from_slice(b"{\"type\":\"");
+    bytes.extend_from_slice(kind.as_bytes());
+    bytes.extend_from_slice(b"\",\"object\":");
+    bytes.extend_from_slice(object);
+    bytes.extend_from_slice(b"}\n");
+    bytes.into()
+}

@@ -1,0 +1,174 @@
+//! OpenAPI v2 and v3, made from the schema and the list of kinds.
+//!
+//! Documents are made on first use and kept as bytes; clients that have one are told so (304). kubectl before 1.27 takes
+//! v2 as protobuf only, so the same document is also there in that encoding.
+
+mod operations;
+mod proto;
+mod schemas;
+mod v2;
+mod v3;
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde_json::{Value, json};
+
+use crate::{Response, body, discovery};
+
+/// What the documents call themselves.
+const TITLE: &str = "Kubernetes";
+const VERSION: &str = "v1.36.2";
+const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+const PROTOBUF_OLD: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+
+struct Document {
+    bytes: Bytes,
+    hash: String,
+}
+
+impl Document {
+    fn new(bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        Self { hash: discovery::hash(&bytes), bytes }
+    }
+}
+
+/// Answers a path of OpenAPI; `None` for other paths.
+pub fn serve(path: &str, headers: &HeaderMap, query: &str) -> Option<Response> {
+    match path.trim_end_matches('/') {
+        "/openapi/v2" => {
+            let accept: Vec<&str> =
+                headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+            let accept = accept.join(",");
+            if accept.contains(PROTOBUF) || accept.contains(PROTOBUF_OLD) {
+                return Some(answer(proto_document(), "application/octet-stream", headers, false));
+            }
+            Some(answer(v2_document(), "application/json", headers, false))
+        }
+        "/openapi/v3" => Some(answer(&v3_documents().index, "application/json", headers, false)),
+        path => {
+            let document = v3_documents().documents.get(path.strip_prefix("/openapi/v3/")?)?;
+            let hash = crate::request_info::query_value(query, "hash");
+            // A document asked for by its hash never changes under that address.
+            let immutable = hash.as_deref() == Some(&document.hash);
+            Some(answer(document, "application/json", headers, immutable))
+        }
+    }
+}
+
+fn answer(document: &Document, content_type: &'static str, headers: &HeaderMap, immutable: bool) -> Response {
+    let etag = format!("\"{}\"", document.hash);
+    let mut response = if discovery::unchanged(headers, &etag) {
+        let mut response = Response::new(body::empty());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
+    } else {
+        body::json_bytes(StatusCode::OK, document.bytes.clone())
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+    if let Ok(etag) = HeaderValue::from_str(&etag) {
+        headers.insert(header::ETAG, etag);
+    }
+    if immutable {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
+    }
+    response
+}
+
+fn v2_document() -> &'static Document {
+    static DOCUMENT: OnceLock<Document> = OnceLock::new();
+    DOCUMENT.get_or_init(|| Document::new(v2::document().to_string()))
+}
+
+fn proto_document() -> &'static Document {
+    static DOCUMENT: OnceLock<Document> = OnceLock::new();
+    DOCUMENT.get_or_init(|| Document::new(proto::encode(&v2::document())))
+}
+
+struct V3 {
+    index: Document,
+    /// By `api/v1`, `apis/GROUP/VERSION`.
+    documents: BTreeMap<String, Document>,
+}
+
+fn v3_documents() -> &'static V3 {
+    static DOCUMENTS: OnceLock<V3> = OnceLock::new();
+    DOCUMENTS.get_or_init(|| {
+        let documents: BTreeMap<String, Document> = v3::group_versions()
+            .into_iter()
+            .map(|(path, group, version)| (path, Document::new(v3::document(group, version).to_string())))
+            .collect();
+        let mut paths = serde_json::Map::new();
+        for (path, document) in &documents {
+            let url = format!("/openapi/v3/{path}?hash={}", document.hash);
+            paths.insert(path.clone(), json!({ "serverRelativeURL": url }));
+        }
+        let index: Value = json!({ "paths": paths });
+        V3 { index: Document::new(index.to_string()), documents }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn get(path: &str, headers: &HeaderMap) -> Response {
+        serve(path, headers, "").unwrap()
+    }
+
+    #[test]
+    fn every_reference_of_the_documents_has_its_schema() {
+        fn references(value: &Value, found: &mut Vec<String>) {
+            match value {
+                Value::Object(fields) => {
+                    if let Some(Value::String(reference)) = fields.get("$ref") {
+                        found.push(reference.clone());
+                    }
+                    fields.values().for_each(|value| references(value, found));
+                }
+                Value::Array(items) => items.iter().for_each(|value| references(value, found)),
+                _ => {}
+            }
+        }
+        let check = |document: Value, place: &str, prefix: &str| {
+            let mut found = Vec::new();
+            references(&document, &mut found);
+            assert!(!found.is_empty());
+            for reference in found {
+                let name = reference.strip_prefix(prefix).unwrap_or_else(|| panic!("{reference}"));
+                assert!(document.pointer(place).unwrap().get(name).is_some(), "{reference}");
+            }
+        };
+        check(v2::document(), "/definitions", "#/definitions/");
+        for (_, group, version) in v3::group_versions() {
+            check(v3::document(group, version), "/components/schemas", "#/components/schemas/");
+        }
+    }
+
+    #[test]
+    fn a_client_that_has_the_document_gets_304() {
+        let first = get("/openapi/v2", &HeaderMap::new());
+        assert_eq!(first.status(), StatusCode::OK);
+        let mut headers = HeaderMap::new();
+        headers.insert(header::IF_NONE_MATCH, first.headers()[header::ETAG].clone());
+        assert_eq!(get("/openapi/v2", &headers).status(), StatusCode::NOT_MODIFIED);
+        assert_eq!(get("/openapi/v3", &headers).status(), StatusCode::OK);
+    }
+
+    #[test]
+    fn the_index_leads_to_every_document() {
+        let index: Value = serde_json::from_slice(&v3_documents().index.bytes).unwrap();
+        for (_, entry) in index["paths"].as_object().unwrap() {
+            let url = entry["serverRelativeURL"].as_str().unwrap();
+            let (path, query) = url.split_once('?').unwrap();
+            let response = serve(path, &HeaderMap::new(), query).unwrap();
+            assert_eq!(response.status(), StatusCode::OK);
+            assert_eq!(response.headers()[header::CACHE_CONTROL], "public, immutable");
+        }
+    }
+}

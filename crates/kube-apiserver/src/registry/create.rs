@@ -1,0 +1,126 @@
+//! Create: fill in what the server sets, prepare, validate, write if absent.
+
+use api::Kind;
+use machinery::status::Status;
+use rand::RngExt;
+use serde_json::Value;
+use store::{Precondition, WriteError};
+
+use super::{
+    Admit, Outcome, Registry, WriteOptions, encode, group_kind, group_resource, keys, now, object, strategies,
+    write_failed,
+};
+use crate::admission::Operation;
+
+/// How often a generated name is tried when it is taken.
+const GENERATED_NAME_TRIES: usize = 8;
+/// A generated name is at most 63 long: a base of 58 and five random characters.
+const GENERATED_BASE_LEN: usize = 58;
+/// Neither vowels nor look-alikes.
+const SUFFIX_ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+
+impl Registry {
+    /// Creates an object given in its storage version, defaulted. `namespace` is the request's.
+    pub async fn create(
+        &self,
+        kind: &'static Kind,
+        namespace: &str,
+        object: Value,
+        options: &WriteOptions,
+        admit: &dyn Admit,
+    ) -> Result<Outcome, Status> {
+        let generated = object::name(&object).is_empty() && !object::text(&object, "/metadata/generateName").is_empty();
+        let tries = if generated { GENERATED_NAME_TRIES } else { 1 };
+        let mut name = String::new();
+        for _ in 0..tries {
+            match self.create_once(kind, namespace, object.clone(), options, admit).await {
+                Err(status) if generated && status.is_already_exists() => {
+                    name = status.details().map(|details| details.name.clone()).unwrap_or_default();
+                }
+                result => return result,
+            }
+        }
+        Err(Status::generate_name_conflict(&group_resource(kind), &name, 1))
+    }
+
+    async fn create_once(
+        &self,
+        kind: &'static Kind,
+        namespace: &str,
+        mut object: Value,
+        options: &WriteOptions,
+        admit: &dyn Admit,
+    ) -> Result<Outcome, Status> {
+        fill_metadata(kind, namespace, &mut object);
+        admit.mutate(kind, Operation::Create, &mut object, None).await?;
+        if object::name(&object).is_empty() {
+            let base: String =
+                object::text(&object, "/metadata/generateName").chars().take(GENERATED_BASE_LEN).collect();
+            if !base.is_empty() {
+                object::set_metadata(&mut object, "name", Some((base + &random_suffix()).into()));
+            }
+        }
+        let strategy = strategies::of(kind);
+        let reservation = strategy.reserve(self, &mut object, None, options.dry_run)?;
+        (kind.hooks.prepare_create)(&mut object)?;
+        if kind.generation && object::number(&object, "/metadata/generation").is_none() {
+            object::set_metadata(&mut object, "generation", Some(1.into()));
+        }
+        let errors = (kind.hooks.validate)(&object);
+        if !errors.is_empty() {
+            return Err(Status::invalid(&group_kind(kind), object::name(&object), errors));
+        }
+        options.warnings.lock().extend((kind.hooks.warnings)(&object, None));
+        admit.validate(kind, Operation::Create, Some(&object), None).await?;
+        encode::set_type(kind, &mut object);
+        encode::canonicalize(kind, &mut object);
+
+        let name = object::name(&object).to_owned();
+        let key = keys::object(kind, namespace, &name);
+        if options.dry_run {
+            if let Some(current) = self.store().get(&key) {
+                return Err(already_exists(kind, &name, &current.value));
+            }
+            return Ok(Outcome { bytes: encode::encode_unwritten(kind, &object)?.into(), created: true });
+        }
+        let encoded = encode::encode(kind, &object)?;
+        let value = self.new_value(kind, encoded);
+        let entry = match self.put(kind, &key, value, Precondition::Absent).await {
+            Ok(entry) => entry,
+            Err(WriteError::Conflict(current)) => {
+                let current = current.map(|entry| entry.value.clone()).unwrap_or_default();
+                return Err(already_exists(kind, &name, &current));
+            }
+            Err(error) => return Err(write_failed(error)),
+        };
+        reservation.commit();
+        Ok(Outcome { bytes: entry.value.clone(), created: true })
+    }
+}
+
+/// What only the server sets.
+fn fill_metadata(kind: &Kind, namespace: &str, object: &mut Value) {
+    for key in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion", "managedFields"] {
+        object::set_metadata(object, key, None);
+    }
+    object::set_metadata(object, "uid", Some(uuid::Uuid::new_v4().to_string().into()));
+    object::set_metadata(object, "creationTimestamp", Some(object::time(now())));
+    let namespace = (kind.namespaced && !namespace.is_empty()).then(|| namespace.into());
+    object::set_metadata(object, "namespace", namespace);
+}
+
+fn already_exists(kind: &Kind, name: &str, current: &[u8]) -> Status {
+    let status = Status::already_exists(&group_resource(kind), name);
+    let deleting = encode::decode(current).is_ok_and(|current| object::is_deleting(&current));
+    if !deleting {
+        return status;
+    }
+    let message = format!("object is being deleted: {}", status.message());
+    status.with_message(message)
+}
+
+/// Five random characters, as generated names end in.
+pub fn random_suffix() -> String {
+    let mut rng = rand::rng();
+    (0..5).map(|_| char::from(SUFFIX_ALPHABET[rng.random_range(0..SUFFIX_ALPHABET.len())])).collect()
+}

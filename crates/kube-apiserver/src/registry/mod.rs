@@ -1,0 +1,214 @@
+//! The objects: what is written how, under which key, and what writing one does besides.
+//!
+//! `Registry` is generic over [`api::Kind`]; it knows metadata, hooks and the store, and no kind by name. What a kind
+//! does besides (allocate addresses, expire, wait for its contents) is a [`strategies::Strategy`] in one explicit list.
+//! Read `create`, `update` and `delete` in this order: each is the way of one verb from the decoded object to the store.
+
+pub mod allocator;
+pub mod attrs;
+mod background;
+mod create;
+mod delete;
+pub mod encode;
+pub mod initial;
+pub mod keys;
+pub mod object;
+pub mod options;
+pub mod reflected;
+pub mod strategies;
+mod update;
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use api::Kind;
+use bytes::Bytes;
+use jiff::Timestamp;
+use machinery::gvk::{GroupKind, GroupResource};
+use machinery::status::Status;
+use parking_lot::Mutex;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use store::{Entry, NewValue, Precondition, Store, WriteError};
+
+use crate::Config;
+use crate::admission::Chain;
+use allocator::Allocators;
+pub use attrs::Attrs;
+pub use create::random_suffix as create_suffix;
+pub use delete::Deleted;
+pub use options::{Admit, DeleteOptions, NoAdmission, Propagation, WriteOptions};
+pub use reflected::Reflected;
+pub use update::{Change, Part, Replace};
+
+/// All objects of a cluster. Cheap to clone.
+#[derive(Clone)]
+pub struct Registry(Arc<Inner>);
+
+struct Inner {
+    store: Store<Attrs>,
+    config: Config,
+    /// By kind (its address: kinds are statics): the revision of the last acknowledged write.
+    changed: Mutex<HashMap<usize, Arc<AtomicU64>>>,
+    reflected: Mutex<HashMap<(usize, TypeId), Arc<dyn Any + Send + Sync>>>,
+    allocators: Arc<Allocators>,
+    admission: OnceLock<Arc<Chain>>,
+}
+
+/// What a write left behind.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The object in its storage version, encoded as it is sent.
+    pub bytes: Bytes,
+    /// Whether the object is new.
+    pub created: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("service-cluster-ip-range {0:?} is not an IPv4 network of at most 20 host bits")]
+    ServiceRange(String),
+}
+
+impl Registry {
+    /// Takes the store into use: rebuilds what is allocated from the objects in it.
+    pub fn open(store: Store<Attrs>, config: &Config) -> Result<Self, OpenError> {
+        let allocators = Allocators::new(&config.service_cluster_ip_range, config.service_node_port_range)
+            .ok_or_else(|| OpenError::ServiceRange(config.service_cluster_ip_range.clone()))?;
+        let registry = Self(Arc::new(Inner {
+            store,
+            config: config.clone(),
+            changed: Mutex::default(),
+            reflected: Mutex::default(),
+            allocators: Arc::new(allocators),
+            admission: OnceLock::new(),
+        }));
+        for kind in api::ALL {
+            strategies::of(kind).rebuild(&registry, kind);
+        }
+        Ok(registry)
+    }
+
+    /// The store below: for lists, watches and pages, which work on entries rather than objects.
+    pub fn store(&self) -> &Store<Attrs> {
+        &self.0.store
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    pub(crate) fn allocators(&self) -> &Arc<Allocators> {
+        &self.0.allocators
+    }
+
+    /// The admission chain, made at the first request.
+    pub(crate) fn admission(&self, make: impl FnOnce() -> Chain) -> &Arc<Chain> {
+        self.0.admission.get_or_init(|| Arc::new(make()))
+    }
+
+    /// The stored entry of an object.
+    pub fn entry(&self, kind: &Kind, namespace: &str, name: &str) -> Result<Arc<Entry<Attrs>>, Status> {
+        self.0
+            .store
+            .get(&keys::object(kind, namespace, name))
+            .ok_or_else(|| Status::not_found(&group_resource(kind), name))
+    }
+
+    /// An object in its storage version. The namespace of a cluster-scoped kind is "".
+    pub fn get(&self, kind: &Kind, namespace: &str, name: &str) -> Result<Value, Status> {
+        encode::decode(&self.entry(kind, namespace, name)?.value)
+    }
+
+    /// All objects of a namespace, or of all namespaces when it is "".
+    pub fn list(&self, kind: &Kind, namespace: &str) -> Vec<Value> {
+        let snapshot = self.0.store.snapshot();
+        let prefix = keys::namespace_prefix(kind, namespace);
+        snapshot.range(&prefix, None).filter_map(|entry| encode::decode(&entry.value).ok()).collect()
+    }
+
+    /// A typed, always current view of a kind; one per kind and type, shared by all who ask.
+    pub fn reflected<T: DeserializeOwned + Send + Sync + 'static>(&self, kind: &'static Kind) -> Arc<Reflected<T>> {
+        let key = (address(kind), TypeId::of::<T>());
+        let mut reflected = self.0.reflected.lock();
+        let shared = reflected.entry(key).or_insert_with(|| {
+            Arc::new(Reflected::<T>::new(self.0.store.clone(), kind, self.changed(kind))) as Arc<dyn Any + Send + Sync>
+        });
+        match shared.clone().downcast() {
+            Ok(shared) => shared,
+            // The key holds the type, so this is never taken; a view of one's own is as good.
+            Err(_) => Arc::new(Reflected::new(self.0.store.clone(), kind, self.changed(kind))),
+        }
+    }
+
+    /// Writes an object's bytes and makes the change known to the kind's views.
+    async fn put(
+        &self,
+        kind: &'static Kind,
+        key: &str,
+        value: NewValue,
+        precondition: Precondition,
+    ) -> Result<Arc<Entry<Attrs>>, WriteError<Attrs>> {
+        let entry = self.0.store.put(key, value, precondition).await?;
+        self.changed(kind).fetch_max(entry.revision, Ordering::AcqRel);
+        Ok(entry)
+    }
+
+    /// Deletes a key; `last` is the state that watches are told of.
+    async fn remove(
+        &self,
+        kind: &'static Kind,
+        key: &str,
+        last: NewValue,
+        precondition: Precondition,
+    ) -> Result<Arc<Entry<Attrs>>, WriteError<Attrs>> {
+        let entry = self.0.store.delete(key, last, precondition).await?;
+        self.changed(kind).fetch_max(entry.revision, Ordering::AcqRel);
+        Ok(entry)
+    }
+
+    /// What is put in the store for an encoded object.
+    fn new_value(&self, kind: &Kind, encoded: encode::Encoded) -> NewValue {
+        let value = NewValue::new(encoded.bytes, Some(encoded.revision_at));
+        match strategies::of(kind).time_to_live(self) {
+            Some(ttl) => value.with_ttl(ttl),
+            None => value,
+        }
+    }
+
+    fn changed(&self, kind: &Kind) -> Arc<AtomicU64> {
+        self.0.changed.lock().entry(address(kind)).or_default().clone()
+    }
+}
+
+fn address(kind: &Kind) -> usize {
+    std::ptr::from_ref(kind).addr()
+}
+
+/// What messages call the resource: `deployments.apps`.
+pub fn group_resource(kind: &Kind) -> GroupResource {
+    GroupResource { group: kind.group.into(), resource: kind.plural.into() }
+}
+
+/// What messages call the kind: `Deployment.apps`.
+pub fn group_kind(kind: &Kind) -> GroupKind {
+    GroupKind { group: kind.group.into(), kind: kind.kind.into() }
+}
+
+/// The time as objects hold it: whole seconds.
+pub fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
+}
+
+/// A write that the store refused for a reason other than its precondition.
+fn write_failed<A>(error: WriteError<A>) -> Status {
+    match &error {
+        WriteError::Full(reason) => Status::internal(format!("the store is full: {reason}")),
+        WriteError::Conflict(_) => Status::internal("the object changed while it was written"),
+        WriteError::TooLarge { .. } => Status::request_entity_too_large(error.to_string()),
+        WriteError::Closed(_) => Status::service_unavailable(error.to_string()),
+    }
+}

@@ -1,0 +1,229 @@
+//! Update: compute the new object from the current one, prepare, validate, write if the current one is still current.
+//!
+//! A PUT and a patch differ only in how the new object is computed ([`Change`]); the main resource and its subresources
+//! only in what of it may change ([`Part`]). When somebody else writes in between, the new object is computed again from
+//! what is there then, unless the request named the resourceVersion that it was made for.
+
+use api::Kind;
+use machinery::field::{self, ErrorList};
+use machinery::go_text;
+use machinery::gvk::GroupKind;
+use machinery::status::Status;
+use serde_json::Value;
+use std::sync::Arc;
+use store::{Entry, Precondition, WriteError};
+
+use super::{
+    Admit, Attrs, Outcome, Registry, WriteOptions, encode, group_kind, group_resource, keys, object, strategies,
+    write_failed,
+};
+use crate::admission::Operation;
+
+/// How often an update is tried against other writers before they are reported as the conflict that they are.
+const TRIES: usize = 100;
+
+/// Computes the new object, in the storage version, from the current one. Called again after a lost race.
+pub trait Change: Send {
+    fn apply(&mut self, current: Option<&Value>) -> Result<Value, Status>;
+
+    /// The uid that the current object must have.
+    fn uid(&self) -> Option<&str> {
+        None
+    }
+}
+
+/// The new object is given.
+pub struct Replace(pub Value);
+
+impl Change for Replace {
+    fn apply(&mut self, _: Option<&Value>) -> Result<Value, Status> {
+        Ok(self.0.clone())
+    }
+
+    fn uid(&self) -> Option<&str> {
+        Some(object::uid(&self.0)).filter(|uid| !uid.is_empty())
+    }
+}
+
+impl<F: FnMut(&Value) -> Result<Value, Status> + Send> Change for F {
+    fn apply(&mut self, current: Option<&Value>) -> Result<Value, Status> {
+        // Only a given object can be created by an update; a computed one needs something to compute from.
+        self(current.ok_or_else(Status::not_found_path)?)
+    }
+}
+
+/// What of an object an update may change, and the rules for it.
+#[derive(Clone, Copy)]
+pub struct Part {
+    pub prepare: fn(&mut Value, &Value) -> Result<(), Status>,
+    pub validate: fn(&Value, &Value) -> ErrorList,
+    /// Whether this part allocates (addresses, ports): only the main resource does.
+    pub allocates: bool,
+}
+
+impl Part {
+    pub fn whole(kind: &Kind) -> Self {
+        Self { prepare: kind.hooks.prepare_update, validate: kind.hooks.validate_update, allocates: true }
+    }
+
+    pub fn status(kind: &Kind) -> Self {
+        Self {
+            prepare: kind.hooks.prepare_status_update,
+            validate: kind.hooks.validate_status_update,
+            allocates: false,
+        }
+    }
+}
+
+impl Registry {
+    /// Updates an object, or creates it where the kind allows that and the change can.
+    #[expect(clippy::too_many_arguments, reason = "an update is what it is; a struct would name the same things again")]
+    pub async fn update(
+        &self,
+        kind: &'static Kind,
+        namespace: &str,
+        name: &str,
+        part: Part,
+        change: &mut dyn Change,
+        options: &WriteOptions,
+        admit: &dyn Admit,
+    ) -> Result<Outcome, Status> {
+        let key = keys::object(kind, namespace, name);
+        for _ in 0..TRIES {
+            let Some(entry) = self.store().get(&key) else {
+                if !kind.create_on_update || !part.allocates {
+                    return Err(Status::not_found(&group_resource(kind), name));
+                }
+                let object = change.apply(None).map_err(|status| {
+                    if status.is_not_found() { Status::not_found(&group_resource(kind), name) } else { status }
+                })?;
+                return self.create(kind, namespace, object, options, admit).await;
+            };
+            if let Some(outcome) = self.update_once(kind, namespace, name, &entry, part, change, options, admit).await?
+            {
+                return Ok(outcome);
+            }
+        }
+        Err(Status::optimistic_lock(&group_resource(kind), name))
+    }
+
+    /// `None` when the object changed meanwhile.
+    #[expect(clippy::too_many_arguments, reason = "the inner half of `update`")]
+    async fn update_once(
+        &self,
+        kind: &'static Kind,
+        namespace: &str,
+        name: &str,
+        entry: &Arc<Entry<Attrs>>,
+        part: Part,
+        change: &mut dyn Change,
+        options: &WriteOptions,
+        admit: &dyn Admit,
+    ) -> Result<Option<Outcome>, Status> {
+        let old = encode::decode(&entry.value)?;
+        if let Some(uid) = change.uid().filter(|uid| *uid != object::uid(&old)) {
+            let message = format!(
+                "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                entry.key,
+                object::uid(&old)
+            );
+            return Err(Status::conflict(&group_resource(kind), name, &message));
+        }
+        let mut new = change.apply(Some(&old))?;
+        check_resource_version(kind, name, &new, entry.revision)?;
+        object::copy_metadata(&mut new, &old, "resourceVersion");
+        admit.mutate(kind, Operation::Update, &mut new, Some(&old)).await?;
+        keep_metadata(kind, namespace, &mut new, &old);
+        (part.prepare)(&mut new, &old)?;
+        let strategy = strategies::of(kind);
+        let reservation = if part.allocates {
+            strategy.reserve(self, &mut new, Some(&old), options.dry_run)?
+        } else {
+            Default::default()
+        };
+        let errors = (part.validate)(&new, &old);
+        if !errors.is_empty() {
+            return Err(Status::invalid(&group_kind(kind), name, errors));
+        }
+        options.warnings.lock().extend((kind.hooks.warnings)(&new, Some(&old)));
+        admit.validate(kind, Operation::Update, Some(&new), Some(&old)).await?;
+        encode::set_type(kind, &mut new);
+        encode::canonicalize(kind, &mut new);
+
+        if completes_deletion(strategy, &new, &old) {
+            let bytes = encode::encode_unwritten(kind, &new)?.into();
+            if !options.dry_run && !self.remove_entry(kind, &old, entry).await? {
+                return Ok(None);
+            }
+            return Ok(Some(Outcome { bytes, created: false }));
+        }
+        let unwritten = encode::encode_unwritten(kind, &new)?;
+        if options.dry_run || unwritten == entry.value {
+            // Nothing changed: the revision stays, and no watch is told.
+            reservation.commit_unless(options.dry_run);
+            return Ok(Some(Outcome { bytes: unwritten.into(), created: false }));
+        }
+        let encoded = encode::encode(kind, &new)?;
+        let value = self.new_value(kind, encoded);
+        match self.put(kind, &entry.key, value, Precondition::Revision(entry.revision)).await {
+            Ok(written) => {
+                reservation.commit();
+                Ok(Some(Outcome { bytes: written.value.clone(), created: false }))
+            }
+            Err(WriteError::Conflict(_)) => Ok(None),
+            Err(error) => Err(write_failed(error)),
+        }
+    }
+}
+
+/// The object is being deleted and what held it is gone with this update.
+fn completes_deletion(strategy: &dyn strategies::Strategy, new: &Value, old: &Value) -> bool {
+    object::is_deleting(old)
+        && !object::has_finalizers(new)
+        && object::number(old, "/metadata/deletionGracePeriodSeconds").unwrap_or(0) == 0
+        && !strategy.holds_deletion(new)
+}
+
+/// The version that the client's object was made from must be the current one, when it names one.
+fn check_resource_version(kind: &Kind, name: &str, new: &Value, current: u64) -> Result<(), Status> {
+    let text = object::resource_version(new);
+    let given = match text {
+        "" => 0,
+        text => text.parse::<u64>().map_err(|_| {
+            Status::failure(500, "", format!("strconv.ParseUint: parsing {}: invalid syntax", go_text::quote(text)))
+        })?,
+    };
+    if given == 0 {
+        if kind.unconditional_update {
+            return Ok(());
+        }
+        let path = field::Path::new("metadata");
+        let error = field::Error::invalid(&path.child("resourceVersion"), 0, "must be specified for an update");
+        let resource = GroupKind { group: kind.group.into(), kind: kind.plural.into() };
+        return Err(Status::invalid(&resource, name, vec![error]));
+    }
+    if given == current { Ok(()) } else { Err(Status::optimistic_lock(&group_resource(kind), name)) }
+}
+
+/// What an update leaves as it is unless it says otherwise (and then validation refuses it), and what it cannot change.
+fn keep_metadata(kind: &Kind, namespace: &str, new: &mut Value, old: &Value) {
+    for key in ["uid", "creationTimestamp"] {
+        if object::text(new, &format!("/metadata/{key}")).is_empty() {
+            object::copy_metadata(new, old, key);
+        }
+    }
+    // A deletion that has begun goes on whatever the update says; validation refuses one that an update would begin.
+    for key in ["deletionTimestamp", "deletionGracePeriodSeconds"] {
+        if old["metadata"].get(key).is_some() {
+            object::copy_metadata(new, old, key);
+        }
+    }
+    object::copy_metadata(new, old, "generation");
+    // Nobody tracks who owns which field yet, so nobody can say it.
+    for key in ["selfLink", "managedFields"] {
+        object::set_metadata(new, key, None);
+    }
+    if kind.namespaced {
+        object::set_metadata(new, "namespace", Some(namespace.into()));
+    }
+}

@@ -1,0 +1,96 @@
+//! Other shapes of objects: the Table that `kubectl get` prints, and metadata alone.
+
+use api::Kind;
+use jiff::Timestamp;
+use machinery::status::Status;
+use serde_json::{Value, json};
+
+use crate::endpoints::Query;
+use crate::registry::strategies;
+
+/// What of the object a table's row carries besides its cells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Include {
+    Metadata,
+    Object,
+    None,
+}
+
+impl Include {
+    /// Reads the `includeObject` parameter.
+    pub fn of(query: &Query) -> Result<Self, Status> {
+        match query.get("includeObject").unwrap_or_default() {
+            "" | "Metadata" => Ok(Self::Metadata),
+            "Object" => Ok(Self::Object),
+            "None" => Ok(Self::None),
+            other => Err(Status::bad_request(format!(
+                "Unable to convert to Table as requested: includeObject: Invalid value: {}: must be 'Metadata', 'Object', 'None', or empty",
+                machinery::go_text::quote(other)
+            ))),
+        }
+    }
+}
+
+/// The columns of a kind.
+pub fn columns(kind: &Kind) -> Value {
+    let columns = kind.columns.iter().map(|column| {
+        json!({
+            "name": column.name,
+            "type": column.kind,
+            "format": column.format,
+            "description": column.description,
+            "priority": column.priority,
+        })
+    });
+    columns.collect()
+}
+
+/// One row.
+pub fn row(kind: &Kind, api_version: &str, stored: &Value, sent: &Value, include: Include, now: Timestamp) -> Value {
+    let object = match include {
+        Include::Metadata => partial(api_version, sent),
+        Include::Object => sent.clone(),
+        Include::None => Value::Null,
+    };
+    let mut row = json!({ "cells": (kind.cells)(stored, now) });
+    if let Some(conditions) = strategies::of(kind).row_conditions(stored) {
+        row["conditions"] = conditions;
+    }
+    row["object"] = object;
+    row
+}
+
+/// A table of given rows. Later events of a watch leave the columns out.
+pub fn of_rows(api_version: &str, metadata: Value, columns: Value, rows: Vec<Value>) -> Value {
+    json!({
+        "kind": "Table",
+        "apiVersion": api_version,
+        "metadata": metadata,
+        "columnDefinitions": columns,
+        "rows": rows,
+    })
+}
+
+/// A table of one object.
+pub fn of_object(
+    kind: &Kind,
+    api_version: &str,
+    object: &Value,
+    include: Include,
+    with_columns: bool,
+    now: Timestamp,
+) -> Value {
+    let version = object.pointer("/metadata/resourceVersion").cloned();
+    let metadata = version.map_or_else(|| json!({}), |version| json!({ "resourceVersion": version }));
+    let columns = if with_columns { columns(kind) } else { Value::Null };
+    of_rows(api_version, metadata, columns, vec![row(kind, api_version, object, object, include, now)])
+}
+
+/// An object's metadata alone.
+pub fn partial(api_version: &str, object: &Value) -> Value {
+    json!({
+        "kind": "PartialObjectMetadata",
+        "apiVersion": api_version,
+        "metadata": object.get("metadata").cloned().unwrap_or_else(|| json!({})),
+    })
+}

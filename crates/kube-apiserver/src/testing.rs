@@ -1,0 +1,120 @@
+//! What tests stand on: a certificate authority of their own, and a server with its store in memory.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType};
+use serde_json::Value;
+use tower::Service as _;
+
+use crate::{Config, Server, UserInfo};
+
+/// A folder with an authority and what it signed.
+pub(crate) struct Pki {
+    pub folder: tempfile::TempDir,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+pub(crate) struct Leaf {
+    pub certificate: rcgen::Certificate,
+    pub key: KeyPair,
+}
+
+/// How a leaf differs from a good client certificate.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct LeafOptions<'a> {
+    pub groups: &'a [&'a str],
+    pub serving: bool,
+    pub expired: bool,
+}
+
+impl Pki {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, "ca");
+        let certificate = params.self_signed(&key).unwrap();
+        let pki = Self { issuer: Issuer::new(params, key), folder };
+        pki.write("ca.crt", &certificate.pem());
+        let serving = pki.leaf("apiserver", LeafOptions { serving: true, ..LeafOptions::default() });
+        pki.write_leaf("apiserver", &serving);
+        let groups = &["kubeadm:cluster-admins"];
+        pki.write_leaf(
+            "apiserver-kubelet-client",
+            &pki.leaf("apiserver", LeafOptions { groups, ..LeafOptions::default() }),
+        );
+        pki.write("sa.key", &KeyPair::generate().unwrap().serialize_pem());
+        pki
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn leaf(&self, name: &str, options: LeafOptions) -> Leaf {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        for group in options.groups {
+            params.distinguished_name.push(DnType::OrganizationName, *group);
+        }
+        let usage =
+            if options.serving { ExtendedKeyUsagePurpose::ServerAuth } else { ExtendedKeyUsagePurpose::ClientAuth };
+        params.extended_key_usages = vec![usage];
+        params.subject_alt_names = vec![SanType::IpAddress([127, 0, 0, 1].into())];
+        if options.expired {
+            params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+            params.not_after = rcgen::date_time_ymd(2020, 2, 1);
+        }
+        Leaf { certificate: params.signed_by(&key, &self.issuer).unwrap(), key }
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path().join(name), text).unwrap();
+    }
+
+    fn write_leaf(&self, name: &str, leaf: &Leaf) {
+        self.write(&format!("{name}.crt"), &leaf.certificate.pem());
+        self.write(&format!("{name}.key"), &leaf.key.serialize_pem());
+    }
+
+    pub(crate) fn config(&self) -> Config {
+        Config::new(self.path(), None)
+    }
+}
+
+/// A started server, and the folder it lives on.
+pub(crate) async fn server() -> (Arc<Server>, Pki) {
+    server_with(|_| {}).await
+}
+
+pub(crate) async fn server_with(change: impl FnOnce(&mut Config)) -> (Arc<Server>, Pki) {
+    let pki = Pki::new();
+    let mut config = pki.config();
+    change(&mut config);
+    let server = Server::open(config).unwrap();
+    server.start().await.unwrap();
+    (server, pki)
+}
+
+/// A request as `user`, without a socket: the code and the body.
+pub(crate) async fn call(server: &Arc<Server>, user: UserInfo, method: &str, path: &str, body: &str) -> (u16, Value) {
+    let request = http::Request::builder()
+        .method(method)
+        .uri(path)
+        .header("content-type", "application/json")
+        .body(Full::new(Bytes::from(body.to_owned())))
+        .unwrap();
+    let response = server.in_process(user).call(request).await.unwrap();
+    let code = response.status().as_u16();
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    (code, serde_json::from_slice(&bytes).unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into_owned().into()))
+}
+
+pub(crate) fn admin() -> UserInfo {
+    UserInfo::new("admin", [crate::user::MASTERS_GROUP])
+}
