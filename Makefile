@@ -4,7 +4,7 @@ ROOT_DIR ?= /var/lib/canopus
 CARGO ?= cargo
 UP_PACKAGES = containerd runc nftables conntrack mount gcc libc6-dev make
 # Tests also lead real traffic through namespaces, build images from Debian's packages and drive other clients.
-TEST_PACKAGES = $(UP_PACKAGES) iproute2 procps util-linux curl debian-archive-keyring
+TEST_PACKAGES = $(UP_PACKAGES) iproute2 procps util-linux bsdutils curl openssl docker-registry skopeo debian-archive-keyring
 
 CANOPUS = target/release/canopus
 define install

@@ -1,1 +1,99 @@
-fn main() {}
+//! The one binary. Called as `canopus` it is the life of a cluster; called by the name of a component (`kubectl`,
+//! `kubelet`, `kube-apiserver`, ...) or as a CNI plugin it is that.
+
+mod addons;
+mod cli;
+mod control_plane;
+mod down;
+mod image_loader;
+mod kubeconfig;
+mod layout;
+mod machine;
+mod node;
+mod pki;
+mod plan;
+mod process;
+mod run;
+mod status;
+mod up;
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use cli::{Cli, Command};
+
+/// What is logged unless `CANOPUS_LOG` says otherwise. Libraries that log each request or report what their callers
+/// handle anyway are kept quiet.
+const LOG_FILTER: &str = "info,hickory_server=warn,kube_client=off,kube_runtime=error";
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let name = arguments.first().map(|program| Path::new(program)).and_then(Path::file_stem).and_then(OsStr::to_str);
+    match name {
+        Some(plugin) if network::host::PLUGINS.contains(&plugin) => return network::cni::main(),
+        Some("kubectl") => return kubectl(arguments),
+        // A component's name stands for the subcommand that runs it.
+        Some("kube-apiserver" | "kube-controller-manager" | "kube-scheduler") => return canopus(with_command("server", arguments)),
+        Some("kubelet" | "kube-proxy") => return canopus(with_command("agent", arguments)),
+        _ => {}
+    }
+    if arguments.get(1).is_some_and(|first| first == "kubectl") {
+        return kubectl(std::iter::once("kubectl".into()).chain(arguments.into_iter().skip(2)).collect());
+    }
+    canopus(arguments)
+}
+
+fn with_command(command: &str, arguments: Vec<OsString>) -> Vec<OsString> {
+    let mut arguments = arguments.into_iter();
+    arguments.next().into_iter().chain([command.into()]).chain(arguments).collect()
+}
+
+fn kubectl(arguments: Vec<OsString>) -> ExitCode {
+    use_crypto();
+    kubectl::main(arguments)
+}
+
+/// One cryptography provider for all TLS in this process.
+fn use_crypto() {
+    // An error means that it is set already, which is as good.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
+fn canopus(arguments: Vec<OsString>) -> ExitCode {
+    let cli = Cli::parse_from(arguments);
+    use_crypto();
+    let filter = EnvFilter::try_from_env("CANOPUS_LOG").unwrap_or_else(|_| EnvFilter::new(LOG_FILTER));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: failed to start the runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(async {
+        match cli.command {
+            Command::Up(arguments) if arguments.foreground => run::everything(&arguments).await.map(|()| true),
+            Command::Up(arguments) => up::up(&arguments).await.map(|()| true),
+            Command::Down(arguments) => down::down(&arguments).await.map(|()| true),
+            Command::Status(arguments) => status::status(&arguments).await,
+            Command::Server(arguments) => run::server(&arguments).await.map(|()| true),
+            Command::Agent(arguments) => run::agent(&arguments).await.map(|()| true),
+            Command::Kubectl { .. } => unreachable!("handled before the command line is parsed"),
+        }
+    });
+    // Blocking work that hangs (a mount, a dead runtime) must not keep the process.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

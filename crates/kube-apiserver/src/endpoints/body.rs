@@ -52,11 +52,11 @@ impl<'a> Expected<'a> {
         Self { kind: scope.kind.kind, api_version: scope.version.api_version(scope.kind), schema: scope.version.schema }
     }
 
-    fn version(&self) -> &str {
+    pub fn version(&self) -> &str {
         self.api_version.rsplit('/').next().unwrap_or_default()
     }
 
-    fn refused(&self, kind: &str, version: &str, reason: impl std::fmt::Display) -> Status {
+    pub fn refused(&self, kind: &str, version: &str, reason: impl std::fmt::Display) -> Status {
         let expected = self.kind;
         Status::bad_request(format!(
             "{kind} in version {} cannot be handled as a {expected}: {reason}",
@@ -80,7 +80,7 @@ fn parse(scope: &Scope, bytes: &[u8], expected: &Expected) -> Result<Parsed, Sta
 /// Decodes a body as what it is expected to be; warnings go to the client. Content types are looked at before content.
 pub fn decode(scope: &Scope, bytes: &[u8], expected: &Expected, mode: FieldValidation) -> Result<Value, Status> {
     if media_type(&scope.content_type) == protobuf::MEDIA_TYPE {
-        let value = decode_protobuf(bytes, expected)?;
+        let value = protobuf::decode(bytes, expected)?;
         return decode_parsed(scope, value.into(), expected, mode)
             .map_err(|reason| expected.refused(expected.kind, expected.version(), reason));
     }
@@ -92,16 +92,13 @@ pub fn decode(scope: &Scope, bytes: &[u8], expected: &Expected, mode: FieldValid
         .map_err(|reason| expected.refused(expected.kind, expected.version(), reason))
 }
 
-/// A protobuf body as the JSON that it stands for.
-pub fn decode_protobuf(bytes: &[u8], expected: &Expected) -> Result<Value, Status> {
-    let unrecognized = |error: protobuf::ProtobufError| {
-        Status::bad_request(codec::unrecognized(expected.kind, &error.to_string(), bytes))
-    };
-    let envelope = protobuf::Envelope::open(bytes).map_err(unrecognized)?;
-    check_type(expected, envelope.api_version, envelope.kind)?;
-    let types = schema::builtin();
-    let id = types.id(expected.schema).ok_or_else(|| Status::internal("the type has no schema"))?;
-    envelope.decode(types, id).map_err(unrecognized)
+/// The apiVersion that a body claims for itself, before anything is expected of it.
+pub fn claimed_version(scope: &Scope, bytes: &[u8]) -> Option<String> {
+    if media_type(&scope.content_type) == protobuf::MEDIA_TYPE {
+        return protobuf::claimed_version(bytes);
+    }
+    let value: Value = serde_json::from_slice(bytes).ok()?;
+    codec::type_meta(&value).ok().map(|(api_version, _)| api_version.to_owned())
 }
 
 /// Decodes by the schema; the error is the reason alone.

@@ -68,10 +68,9 @@ async fn read_options(scope: &Scope, request: Body) -> Result<DeleteOptions, Sta
 
 fn parse(scope: &Scope, bytes: &Bytes) -> Result<Value, Status> {
     if body::media_type(&scope.content_type) == protobuf::MEDIA_TYPE {
-        let envelope = protobuf::Envelope::open(bytes).map_err(|error| Status::bad_request(error.to_string()))?;
-        let api_version = envelope.api_version.to_owned();
+        let api_version = protobuf::claimed_version(bytes).unwrap_or_default();
         let expected = Expected { kind: "DeleteOptions", api_version, schema: OPTIONS_SCHEMA };
-        return body::decode_protobuf(bytes, &expected);
+        return protobuf::decode(bytes, &expected);
     }
     let limits = Limits { bytes: bytes.len(), ..Limits::default() };
     let unreadable =

@@ -1,13 +1,22 @@
 //! What form of answer the client asks for: `Accept` and what its parameters say.
 //!
-//! JSON is the only encoding answered; `as=` asks for another shape of the same object: a Table, or only its metadata.
+//! `as=` asks for another shape of the same object: a Table, or only its metadata. Every answer is made in JSON; YAML and
+//! protobuf are made from it at the end (`pretty`).
 
 use http::{HeaderMap, header};
 use machinery::status::{Status, StatusDetails, reason};
 use serde_json::Value;
 
-use super::Scope;
+use super::{Scope, protobuf};
 use crate::table::{self, Include};
+
+/// How the answer is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    Json,
+    Yaml,
+    Protobuf,
+}
 
 /// The shape of the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +29,7 @@ pub enum Output {
 }
 
 const REPRESENTATIONS: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
-const ACCEPTED: [&str; 3] = ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+const ACCEPTED: [&str; 3] = ["application/json", "application/yaml", protobuf::MEDIA_TYPE];
 const META_GROUP: &str = "meta.k8s.io";
 
 /// One element of an Accept header.
@@ -56,9 +65,19 @@ impl<'a> Range<'a> {
         self.parameters.iter().find(|(own, _)| *own == name).map(|(_, value)| *value)
     }
 
-    /// JSON, or what is made from it at the end.
+    /// JSON, or what is made from it for any shape.
     fn is_json(&self) -> bool {
         matches!(self.media, "application/json" | "application/yaml" | "application/*" | "*/*")
+    }
+
+    /// What can be answered for this range: an object in protobuf only as it is.
+    fn offer(&self) -> Option<(Output, Encoding)> {
+        match self.media {
+            protobuf::MEDIA_TYPE if self.parameters.is_empty() => Some((Output::Object, Encoding::Protobuf)),
+            "application/yaml" => Output::of(self).map(|output| (output, Encoding::Yaml)),
+            _ if self.is_json() => Output::of(self).map(|output| (output, Encoding::Json)),
+            _ => None,
+        }
     }
 }
 
@@ -73,13 +92,14 @@ pub(crate) fn accepts(headers: &HeaderMap, group: &str, version: &str, kind: &st
     })
 }
 
-/// Whether the client's first choice is YAML.
-pub(super) fn prefers_yaml(headers: &HeaderMap) -> bool {
-    let text = accept(headers);
-    Range::parse_all(&text)
-        .iter()
-        .find(|(_, range)| range.is_json())
-        .is_some_and(|(_, range)| range.media == "application/yaml")
+impl Encoding {
+    /// The one that goes with the shape that `Output::negotiate` finds.
+    pub fn of(headers: &HeaderMap) -> Self {
+        let text = accept(headers);
+        let ranges = Range::parse_all(&text);
+        let mut offers = ranges.iter().filter(|(quality, _)| *quality > 0).filter_map(|(_, range)| range.offer());
+        offers.next().map_or(Self::Json, |(_, encoding)| encoding)
+    }
 }
 
 fn accept(headers: &HeaderMap) -> String {
@@ -89,16 +109,19 @@ fn accept(headers: &HeaderMap) -> String {
 
 impl Output {
     /// The first form, in the client's order, that there is.
-    pub fn negotiate(headers: &HeaderMap, is_list: bool) -> Result<Self, Status> {
+    pub fn negotiate(headers: &HeaderMap, is_list: bool, is_watch: bool) -> Result<Self, Status> {
         let text = accept(headers);
         let ranges = Range::parse_all(&text);
         if ranges.is_empty() {
             return Ok(Self::Object);
         }
         let known = ranges.iter().any(|(_, range)| range.is_json() || ACCEPTED.contains(&range.media));
-        for (_, range) in ranges.iter().filter(|(quality, range)| *quality > 0 && range.is_json()) {
-            if let Some(output) = Self::of(range) {
-                return Ok(output);
+        for (_, range) in ranges.iter().filter(|(quality, _)| *quality > 0) {
+            match range.offer() {
+                // Events are streamed in JSON only.
+                Some((_, Encoding::Protobuf)) if is_watch => {}
+                Some((output, _)) => return Ok(output),
+                None => {}
             }
         }
         if known && ranges.iter().any(|(_, range)| range.is_json()) {
@@ -187,7 +210,7 @@ mod tests {
     fn negotiate(accept: &str) -> Result<Output, Status> {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, accept.parse().unwrap());
-        Output::negotiate(&headers, false)
+        Output::negotiate(&headers, false, false)
     }
 
     #[test]
@@ -197,10 +220,21 @@ mod tests {
     }
 
     #[test]
-    fn protobuf_falls_back_to_json_where_json_is_listed() {
-        assert_eq!(negotiate("application/vnd.kubernetes.protobuf,application/json").unwrap(), Output::Object);
-        assert_eq!(negotiate("application/vnd.kubernetes.protobuf").unwrap_err().code(), 406);
-        assert_eq!(negotiate("application/vnd.kubernetes.protobuf,*/*;q=0.1").unwrap(), Output::Object);
+    fn the_clients_order_decides_between_protobuf_and_json() {
+        let check = |accept: &str, encoding, watch| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, accept.parse().unwrap());
+            assert_eq!(negotiate(accept).unwrap(), Output::Object);
+            assert_eq!(Encoding::of(&headers), encoding, "{accept}");
+            assert_eq!(Output::negotiate(&headers, true, true).ok(), watch, "{accept}");
+        };
+        check("application/vnd.kubernetes.protobuf,application/json", Encoding::Protobuf, Some(Output::Object));
+        check("application/vnd.kubernetes.protobuf", Encoding::Protobuf, None);
+        check("application/vnd.kubernetes.protobuf;q=0.1,*/*", Encoding::Json, Some(Output::Object));
+        check("application/yaml,application/vnd.kubernetes.protobuf", Encoding::Yaml, Some(Output::Object));
+        let table = "application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io";
+        check(&format!("{table},*/*"), Encoding::Json, Some(Output::Object));
+        assert_eq!(negotiate(table).unwrap_err().code(), 406);
     }
 
     #[test]

@@ -106,7 +106,7 @@ async fn resource(server: &Arc<Server>, ctx: &Arc<Context>, request: http::Reque
     }
     let (parts, body) = request.into_parts();
     let is_list = path_name.is_empty();
-    let output = Output::negotiate(&parts.headers, is_list && parts.method == Method::GET)?;
+    let output = Output::negotiate(&parts.headers, is_list && parts.method == Method::GET, info.verb == "watch")?;
     let content_type =
         parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let mut scope = Scope {

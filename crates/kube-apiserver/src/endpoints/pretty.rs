@@ -1,15 +1,17 @@
-//! Answers for people: indented JSON when `pretty` asks for it or the client is one that people look at, and YAML.
+//! Answers for people: indented JSON when `pretty` asks for it or the client is one that people look at, and YAML. For
+//! programs: protobuf.
 //!
-//! Both are made from the finished JSON answer, so that nothing else has to know of them. Streams stay as they are: they
-//! are for programs.
+//! All are made from the finished JSON answer, so that nothing else has to know of them. Streams, and what others answer
+//! through this server, stay as they are.
 
 use http::{HeaderValue, header};
 use http_body_util::BodyExt;
 use machinery::status::Status;
 use serde_json::Value;
 
-use super::media;
+use super::media::Encoding;
 use super::options::Query;
+use super::protobuf;
 use crate::{Body, Context, Response, body};
 
 /// Clients whose output goes to a screen.
@@ -21,15 +23,19 @@ pub enum Style {
     Compact,
     Indented,
     Yaml,
+    Protobuf,
 }
 
 impl Style {
     pub fn of(ctx: &Context, request: &http::Request<Body>) -> Self {
-        if ctx.info.verb == "watch" || request.headers().contains_key(header::UPGRADE) {
+        let passed_on = ctx.info.is_resource && super::CONNECT.contains(&ctx.info.subresource.as_str());
+        if ctx.info.verb == "watch" || passed_on || request.headers().contains_key(header::UPGRADE) {
             return Self::Compact;
         }
-        if media::prefers_yaml(request.headers()) {
-            return Self::Yaml;
+        match Encoding::of(request.headers()) {
+            Encoding::Protobuf => return Self::Protobuf,
+            Encoding::Yaml => return Self::Yaml,
+            Encoding::Json => {}
         }
         let asked = Query::parse(request.uri().query().unwrap_or_default()).boolean("pretty");
         let reader = || READERS.iter().any(|reader| ctx.user_agent.starts_with(reader));
@@ -50,6 +56,12 @@ impl Style {
         let Ok(value) = serde_json::from_slice::<Value>(&bytes) else {
             return Response::from_parts(parts, body::full(bytes));
         };
+        if self == Self::Protobuf {
+            let Some(message) = protobuf::encode(&value) else { return Response::from_parts(parts, body::full(bytes)) };
+            parts.headers.remove(header::CONTENT_LENGTH);
+            parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(protobuf::MEDIA_TYPE));
+            return Response::from_parts(parts, body::full(message));
+        }
         parts.headers.remove(header::CONTENT_LENGTH);
         let text = if self == Self::Yaml {
             parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/yaml"));

@@ -1,10 +1,12 @@
-//! From bytes to values and back: JSON and YAML bodies in, tables out. Protobuf and CBOR will stand beside them.
+//! From bytes to values and back: JSON and YAML bodies in, tables out, protobuf both ways. CBOR will stand beside them.
 //!
-//! The parsers know no schema. They bound depth and size, remember duplicate keys (which field validation reports) and
-//! word their errors as upstream does. What a body says that it is (`type_meta`) is read here too, because upstream
-//! refuses bodies without an object at the top before any schema is looked at.
+//! The parsers of text know no schema (protobuf cannot be read without one). They bound depth and size, remember
+//! duplicate keys (which field validation reports) and word their errors as upstream does. What a body says that it is
+//! (`type_meta`) is read here too, because upstream refuses bodies without an object at the top before any schema is
+//! looked at.
 
 pub mod json;
+pub mod protobuf;
 pub mod table;
 pub mod yaml;
 

@@ -90,6 +90,8 @@ pub struct Type {
     by_name: Box<[u16]>,
     /// Indexes of the fields that are written even when absent.
     always: Box<[u16]>,
+    /// Indexes of the fields that protobuf knows, ordered by their numbers.
+    by_number: Box<[u16]>,
 }
 
 impl Type {
@@ -120,6 +122,12 @@ impl Type {
         &self.always
     }
 
+    /// Indexes of the fields that protobuf knows, in the order in which it writes them: by number, an inlined message
+    /// at the place of its own number.
+    pub(crate) fn by_number(&self) -> &[u16] {
+        &self.by_number
+    }
+
     /// The last part of the name: `Pod`.
     pub fn short_name(&self) -> &str {
         self.name.rsplit('.').next().unwrap_or_default()
@@ -131,6 +139,16 @@ impl Type {
         self.by_name = order.into();
         let always = self.fields.iter().enumerate().filter(|(_, field)| field.is_always_written());
         self.always = always.map(|(index, _)| index as u16).collect();
+        let proto = |index: &u16| self.fields[*index as usize].proto.as_ref();
+        let mut order: Vec<u16> = (0..self.fields.len() as u16).filter(|index| proto(index).is_some()).collect();
+        order.sort_by(|a, b| {
+            proto(a)
+                .map(ProtoField::numbers)
+                .into_iter()
+                .flatten()
+                .cmp(proto(b).map(ProtoField::numbers).into_iter().flatten())
+        });
+        self.by_number = order.into();
     }
 }
 
@@ -280,6 +298,18 @@ pub struct ProtoField {
     pub label: ProtoLabel,
     /// Name of the proto type as upstream writes it; without a leading dot it is of the same package.
     pub kind: Text,
+}
+
+impl ProtoField {
+    /// The numbers on the way to the field, outermost first, its own last.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = u32> {
+        self.within.iter().copied().chain(std::iter::once(self.number))
+    }
+
+    /// Whether each item of a list is a field of its own; otherwise the whole list is one message.
+    pub(crate) fn is_repeated(&self) -> bool {
+        self.label == ProtoLabel::Repeated
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,7 @@
 //! pods/eviction: a delete that asks first whether it may. Disruption budgets will be asked here once there are any.
 
 use http::StatusCode;
-use machinery::codec;
 use machinery::status::Status;
-use serde_json::Value;
 
 use crate::endpoints::body::{self, Expected};
 use crate::endpoints::options::{self, Write};
@@ -16,8 +14,7 @@ const OLD_VERSION: &str = "policy/v1beta1";
 pub async fn serve(scope: &Scope, request: Body) -> Result<Response, Status> {
     let bytes = body::read(scope, request).await?;
     let write = Write::parse(&scope.query, "CreateOptions")?;
-    let old = serde_json::from_slice::<Value>(&bytes)
-        .is_ok_and(|value| codec::type_meta(&value).is_ok_and(|(version, _)| version == OLD_VERSION));
+    let old = body::claimed_version(scope, &bytes).as_deref() == Some(OLD_VERSION);
     let api_version = if old { OLD_VERSION } else { "policy/v1" }.to_owned();
     let expected = Expected { kind: "Eviction", api_version, schema: "io.k8s.api.policy.v1.Eviction" };
     let eviction = body::decode(scope, &bytes, &expected, write.field_validation)?;

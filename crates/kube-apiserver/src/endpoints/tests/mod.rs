@@ -2,6 +2,7 @@
 
 mod admission;
 mod deletes;
+mod protobuf;
 mod reads;
 mod watches;
 mod writes;

@@ -1,0 +1,141 @@
+//! The command line of `canopus` itself. Flags that a Kubernetes component has too carry its name for them.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::layout::DEFAULT_ROOT_DIR;
+
+/// Kubernetes, whole, in one binary.
+#[derive(Debug, Parser)]
+#[command(name = "canopus", version, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start a whole cluster on this machine in the background and wait until it works
+    Up(UpArgs),
+    /// Stop the cluster: its processes, pods, mounts, links, firewall rules and cgroups. The data stays
+    Down(DownArgs),
+    /// Show what runs and whether it is well
+    Status(RootArgs),
+    /// Run the control plane alone in the foreground: API server, store, controllers and scheduler
+    Server(ClusterArgs),
+    /// Run the node alone in the foreground: container runtime, kubelet, service proxy and DNS
+    Agent(AgentArgs),
+    /// The Kubernetes client
+    #[command(disable_help_flag = true)]
+    Kubectl {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, num_args = 0..)]
+        arguments: Vec<std::ffi::OsString>,
+    },
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct RootArgs {
+    /// Folder below which everything of this cluster lies
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_ROOT_DIR, env = "CANOPUS_ROOT_DIR")]
+    pub root_dir: PathBuf,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct ClusterArgs {
+    #[command(flatten)]
+    pub root: RootArgs,
+    /// Port of the API server
+    #[arg(long, value_name = "PORT", default_value_t = 6443)]
+    pub secure_port: u16,
+    /// Address that the API server listens at
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0")]
+    pub bind_address: IpAddr,
+    /// Address at which others reach the API server; by default the address of the interface with the default route
+    #[arg(long, value_name = "ADDRESS")]
+    pub advertise_address: Option<IpAddr>,
+    /// More names and addresses that the API server's certificate is valid for
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub tls_san: Vec<String>,
+    /// Addresses of services
+    #[arg(long, value_name = "CIDR", default_value = "10.96.0.0/16")]
+    pub service_cluster_ip_range: String,
+    /// CSV file of static bearer tokens: token,user,uid,"group1,group2"
+    #[arg(long, value_name = "FILE")]
+    pub token_auth_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct NodeArgs {
+    /// Name of this node; by default the host's name
+    #[arg(long, value_name = "NAME")]
+    pub node_name: Option<String>,
+    /// Address of this node; by default the address of the interface with the default route
+    #[arg(long, value_name = "ADDRESS")]
+    pub node_ip: Option<IpAddr>,
+    /// Port of the kubelet's server
+    #[arg(long, value_name = "PORT", default_value_t = 10250)]
+    pub kubelet_port: u16,
+    /// Addresses of this node's pods
+    #[arg(long, value_name = "CIDR", default_value = "10.244.0.0/24")]
+    pub pod_cidr: String,
+    /// Addresses of all pods of the cluster
+    #[arg(long, value_name = "CIDR", default_value = "10.244.0.0/16")]
+    pub cluster_cidr: String,
+    /// Address of the cluster's DNS; by default the tenth service address
+    #[arg(long, value_name = "ADDRESS")]
+    pub cluster_dns: Option<IpAddr>,
+    /// Port at which DNS listens on the node; pods reach it at the service address
+    #[arg(long, value_name = "PORT", default_value_t = 10053)]
+    pub dns_port: u16,
+    /// Port of the service proxy's health check
+    #[arg(long, value_name = "PORT", default_value_t = 10256)]
+    pub healthz_port: u16,
+    /// Socket of a container runtime that is already there; by default a private containerd is started
+    #[arg(long, value_name = "SOCKET")]
+    pub container_runtime_endpoint: Option<String>,
+    /// Cgroup below which all pods are put; by default the root for the machine's own cluster, else one of its own
+    #[arg(long, value_name = "PATH")]
+    pub cgroup_root: Option<String>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct UpArgs {
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    #[command(flatten)]
+    pub node: NodeArgs,
+    /// Stay in the foreground and log to standard error
+    #[arg(long)]
+    pub foreground: bool,
+    /// Leave the user's kubeconfig alone
+    #[arg(long)]
+    pub no_kubeconfig: bool,
+    /// Seconds to wait until the cluster works
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    pub wait_seconds: u64,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct AgentArgs {
+    #[command(flatten)]
+    pub root: RootArgs,
+    /// URL of the API server
+    #[arg(long, value_name = "URL", default_value = "https://127.0.0.1:6443")]
+    pub server: String,
+    /// Addresses of services
+    #[arg(long, value_name = "CIDR", default_value = "10.96.0.0/16")]
+    pub service_cluster_ip_range: String,
+    #[command(flatten)]
+    pub node: NodeArgs,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct DownArgs {
+    #[command(flatten)]
+    pub root: RootArgs,
+    /// Remove the data as well
+    #[arg(long)]
+    pub purge: bool,
+}

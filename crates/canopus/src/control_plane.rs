@@ -1,0 +1,128 @@
+//! The control plane in this process: store and API server, controllers, scheduler. The components reach the API server
+//! without a socket, each under its own identity, so that RBAC means the same as in any other arrangement.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use kube::Client;
+use kube_apiserver::{Server, UserInfo};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::kubeconfig;
+use crate::layout::Layout;
+use crate::pki::{Pki, Usage};
+use crate::plan::ClusterPlan;
+
+/// A running control plane.
+pub struct ControlPlane {
+    server: Arc<Server>,
+}
+
+/// What a component names itself in its requests.
+fn user_agent(component: &str) -> String {
+    format!("{component}/{} (linux/{}) canopus", kube_apiserver::version::GIT_VERSION, std::env::consts::ARCH)
+}
+
+impl ControlPlane {
+    /// Makes certificates, opens the store, starts to serve and starts what belongs to it into `tasks`.
+    pub async fn start(
+        plan: &ClusterPlan,
+        layout: &Layout,
+        tasks: &mut JoinSet<Result<()>>,
+        shutdown: &CancellationToken,
+    ) -> Result<Self> {
+        make_credentials(plan, layout)?;
+        let mut config = kube_apiserver::Config::new(layout.pki(), Some(layout.store()));
+        config.bind_address = plan.bind_address;
+        config.secure_port = plan.secure_port;
+        config.advertise_address = plan.advertise_address;
+        config.service_cluster_ip_range = plan.service_cluster_ip_range.clone();
+        config.token_auth_file = plan.token_auth_file.clone();
+        let address = SocketAddr::new(plan.bind_address, plan.secure_port);
+        let listener = std::net::TcpListener::bind(address).with_context(|| format!("failed to listen at {address}"))?;
+        let server = Server::open(config).context("failed to start the API server")?;
+        tasks.spawn({
+            let (server, shutdown) = (server.clone(), shutdown.clone());
+            async move { server.serve(listener, shutdown).await.context("the API server failed") }
+        });
+        // Components that come before their roles would be refused and wait for their next try.
+        server.start().await.context("failed to start the API server")?;
+        let control_plane = Self { server };
+        let clients: kube_controller_manager::controllers::Clients = {
+            let server = control_plane.server.clone();
+            Arc::new(move |account| client(&server, service_account("kube-system", account), "kube-controller-manager"))
+        };
+        let options = kube_controller_manager::Options {
+            root_ca: Some(Pki::open(&layout.pki())?.authority()?),
+            ..kube_controller_manager::Options::default()
+        };
+        tasks.spawn({
+            let shutdown = shutdown.clone();
+            async move {
+                kube_controller_manager::run(clients, options, shutdown).await;
+                Ok(())
+            }
+        });
+        let scheduler = control_plane.client("system:kube-scheduler", &[], "kube-scheduler");
+        tasks.spawn({
+            let shutdown = shutdown.clone();
+            async move {
+                kube_scheduler::run(scheduler, kube_scheduler::Options::default(), shutdown).await;
+                Ok(())
+            }
+        });
+        Ok(control_plane)
+    }
+
+    /// A client that acts as this user.
+    pub fn client(&self, name: &str, groups: &[&str], component: &str) -> Client {
+        let groups = groups.iter().copied().chain(["system:authenticated"]).map(str::to_owned).collect();
+        let user = UserInfo { name: name.to_owned(), groups, ..UserInfo::default() };
+        client(&self.server, user, component)
+    }
+
+    /// A client that acts as a service account of `kube-system`.
+    pub fn service_account_client(&self, account: &str, component: &str) -> Client {
+        client(&self.server, service_account("kube-system", account), component)
+    }
+}
+
+fn client(server: &Arc<Server>, user: UserInfo, component: &str) -> Client {
+    client::for_service(server.in_process(user), &user_agent(component))
+}
+
+fn service_account(namespace: &str, name: &str) -> UserInfo {
+    let groups = ["system:serviceaccounts", &format!("system:serviceaccounts:{namespace}"), "system:authenticated"];
+    UserInfo {
+        name: format!("system:serviceaccount:{namespace}:{name}"),
+        groups: groups.map(str::to_owned).to_vec(),
+        ..UserInfo::default()
+    }
+}
+
+/// Certificates of the server and its clients, and the administrator's kubeconfig.
+fn make_credentials(plan: &ClusterPlan, layout: &Layout) -> Result<()> {
+    let pki = Pki::open(&layout.pki())?;
+    let mut names: Vec<String> = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local", "localhost", "127.0.0.1"]
+        .map(str::to_owned)
+        .to_vec();
+    names.push(plan.kubernetes_service_address()?.to_string());
+    names.push(plan.advertise_address.to_string());
+    if let Ok(host) = crate::machine::host_name() {
+        names.push(host);
+    }
+    names.extend(plan.tls_san.iter().cloned());
+    pki.ensure("apiserver", "kube-apiserver", &[], Usage::Server(names))?;
+    pki.ensure("apiserver-kubelet-client", "kube-apiserver-kubelet-client", &["system:masters"], Usage::Client)?;
+    let (certificate, key) = pki.ensure("admin", "kubernetes-admin", &["system:masters"], Usage::Client)?;
+    let read = |path: &std::path::Path| std::fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()));
+    let credentials = crate::pki::Credentials { certificate: read(&certificate)?, key: read(&key)? };
+    let document = kubeconfig::document(&plan.name, &plan.url(), &pki.authority()?, "admin", &credentials);
+    kubeconfig::write(&layout.admin_conf(), &document)
+}
+
+/// How long requests may take to end when the server stops.
+pub const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(15);

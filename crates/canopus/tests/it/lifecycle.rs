@@ -1,0 +1,48 @@
+//! Starting and stopping: repeatable, and nothing is left behind.
+
+use std::process::Command;
+
+use crate::harness::{Cluster, succeed};
+
+#[test]
+fn up_twice_does_no_harm_and_down_leaves_only_the_data() {
+    let cluster = Cluster::start(&["busybox"]);
+    let kubectl = cluster.own_kubectl("tidy");
+    kubectl.ok(&["run", "box", "--image=busybox", "--image-pull-policy=IfNotPresent", "--", "sleep", "3600"]);
+    kubectl.until(&["get", "pod", "box"], |table| table.contains("Running"));
+    let container = kubectl.field("pod", "box", ".status.containerStatuses[0].containerID");
+    assert!(cluster.up().contains("already running"));
+    assert_eq!(kubectl.field("pod", "box", ".status.containerStatuses[0].containerID"), container);
+    let status = succeed(cluster.canopus().args(["status", "--root-dir"]).arg(cluster.root()));
+    assert!(status.contains("node node-1: Ready") && status.contains("DNS at 10.96.0.10: well"), "{status}");
+
+    cluster.down();
+    let root = cluster.root().display().to_string();
+    let processes = succeed(Command::new("ps").args(["-eo", "args"]));
+    // The test itself names the folder in no argument.
+    let left: Vec<&str> = processes.lines().filter(|line| line.contains(&root)).collect();
+    assert!(left.is_empty(), "processes: {left:?}");
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains(&root), "something below {root} is still mounted");
+    assert_eq!(succeed(cluster.on_node("nft").args(["list", "tables"])), "");
+    let links = succeed(cluster.on_node("ip").args(["-o", "link"]));
+    assert!(!links.contains("cni") && !links.contains("veth"), "{links}");
+    let suffix = cluster_suffix(&links_before(&cluster));
+    let groups = succeed(Command::new("find").args(["/sys/fs/cgroup", "-maxdepth", "3", "-type", "d", "-name", "canopus-*"]));
+    assert!(suffix.is_none_or(|suffix| !groups.contains(&suffix)), "{groups}");
+    assert!(cluster.root().join("store").exists(), "the data stays");
+
+    // And the data is good for another life.
+    cluster.up();
+    kubectl.until(&["get", "pod", "box"], |table| table.contains("Running"));
+}
+
+/// The bridge's name as the plugin's configuration has it.
+fn links_before(cluster: &Cluster) -> String {
+    std::fs::read_to_string(cluster.root().join("cni/conf/10-canopus.conflist")).unwrap_or_default()
+}
+
+fn cluster_suffix(configuration: &str) -> Option<String> {
+    let (_, rest) = configuration.split_once("\"bridge\":\"cni-")?;
+    Some(format!("canopus-{}", rest.split('"').next()?))
+}

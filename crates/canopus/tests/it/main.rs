@@ -1,0 +1,8 @@
+//! The one integration-test binary: real clusters with real containers, each in network namespaces of its own, driven by
+//! unmodified clients. Needs root and what `make test-packages` installs.
+
+mod harness;
+mod session;
+mod lifecycle;
+mod resilience;
+mod bad_input;

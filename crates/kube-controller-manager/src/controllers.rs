@@ -1,0 +1,113 @@
+//! The list of controllers, in the order in which they start, each with the ServiceAccount whose rights it uses.
+
+pub mod deployment;
+pub mod endpoints;
+pub mod endpointslice;
+pub mod garbage_collector;
+pub mod namespace;
+pub mod node_lifecycle;
+pub mod podgc;
+pub mod replicaset;
+pub mod replicationcontroller;
+pub mod resourcequota;
+pub mod root_ca_cert_publisher;
+pub mod serviceaccount;
+pub mod taint_eviction;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::{BoxFuture, Controller, Environment, Reflectors, Runtime};
+use futures::future::join_all;
+use tokio_util::sync::CancellationToken;
+
+use crate::monitors::Monitors;
+
+/// Gives the client of a ServiceAccount in kube-system, by its name.
+pub type Clients = Arc<dyn Fn(&str) -> kube::Client + Send + Sync>;
+
+/// What can be set.
+#[derive(Clone)]
+pub struct Options {
+    /// PEM of the authority that pods shall trust (`--root-ca-file`); without it no bundle is published.
+    pub root_ca: Option<String>,
+    /// How long a node may be silent (`--node-monitor-grace-period`).
+    pub node_monitor_grace_period: Duration,
+    /// How long a new node may take to report (`--node-startup-grace-period`).
+    pub node_startup_grace_period: Duration,
+    /// How many ended pods may lie about (`--terminated-pod-gc-threshold`).
+    pub terminated_pod_gc_threshold: i64,
+    /// The process' caches; without them the manager makes its own, read as the garbage collector.
+    pub reflectors: Option<Arc<Reflectors>>,
+    /// Time and chance.
+    pub environment: Environment,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            root_ca: None,
+            node_monitor_grace_period: Duration::from_secs(40),
+            node_startup_grace_period: Duration::from_secs(60),
+            terminated_pod_gc_threshold: 12_500,
+            reflectors: None,
+            environment: Environment::system(),
+        }
+    }
+}
+
+/// Runs all controllers until cancelled.
+pub async fn run(clients: Clients, options: Options, cancel: CancellationToken) {
+    let environment = options.environment.clone();
+    let reflectors = options
+        .reflectors
+        .clone()
+        .unwrap_or_else(|| Reflectors::new(clients("generic-garbage-collector"), environment.clone(), cancel.clone()));
+    let monitors = Monitors::new();
+    let set = Set { clients, runtime: Runtime { reflectors: reflectors.clone(), environment }, cancel: cancel.clone() };
+    let grace = node_lifecycle::Grace {
+        monitor: options.node_monitor_grace_period,
+        startup: options.node_startup_grace_period,
+    };
+
+    let mut running: Vec<BoxFuture<'_, ()>> = vec![
+        set.start("namespace-controller", namespace::Namespaces { monitors: monitors.clone() }),
+        set.start("service-account-controller", serviceaccount::ServiceAccounts),
+        set.start("replicaset-controller", replicaset::ReplicaSets),
+        set.start("replication-controller", replicationcontroller::ReplicationControllers),
+        set.start("deployment-controller", deployment::Deployments),
+        set.start("endpoint-controller", endpoints::EndpointsController),
+        set.start("endpointslice-controller", endpointslice::EndpointSlices),
+        set.start("generic-garbage-collector", garbage_collector::GarbageCollector { monitors: monitors.clone() }),
+        set.start("resourcequota-controller", resourcequota::ResourceQuotas { monitors: monitors.clone() }),
+        set.start("node-controller", node_lifecycle::NodeLifecycle::new(grace)),
+        set.start("node-controller", taint_eviction::TaintEviction::default()),
+        set.start("pod-garbage-collector", podgc::PodGc::new(options.terminated_pod_gc_threshold)),
+    ];
+    if let Some(root_ca) = options.root_ca {
+        running.push(set.start("root-ca-cert-publisher", root_ca_cert_publisher::RootCaCertPublisher { root_ca }));
+    }
+    // After the controllers have asked for their caches, so that the monitors listen to those.
+    let watching = monitors.run((set.clients)("generic-garbage-collector"), reflectors, cancel);
+    running.push(Box::pin(async move {
+        tokio::task::yield_now().await;
+        watching.await;
+    }));
+    join_all(running).await;
+}
+
+struct Set {
+    clients: Clients,
+    runtime: Runtime,
+    cancel: CancellationToken,
+}
+
+impl Set {
+    fn start<C: Controller>(&self, account: &'static str, controller: C) -> BoxFuture<'_, ()> {
+        let client = (self.clients)(account);
+        Box::pin(async move { self.runtime.run(controller, client, account, self.cancel.clone()).await })
+    }
+}
+
+#[cfg(test)]
+mod tests;
