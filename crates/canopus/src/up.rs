@@ -6,6 +6,8 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Node;
 use kube::{Api, Client};
 
@@ -56,6 +58,7 @@ pub async fn up(arguments: &UpArgs) -> Result<()> {
 }
 
 async fn wait_until_it_works(layout: &Layout, child: &mut Option<Child>, deadline: Instant, steps: &mut Steps) -> Result<()> {
+    let began = Timestamp::now();
     let state = poll(child, deadline, "the process to write its state", async || Ok(State::read(layout)?.filter(|_| layout.admin_conf().exists()))).await?;
     let node = state.node.context("a control plane without a node runs below this folder; stop it first")?;
     let client = run::client_of(&kubeconfig::read(&layout.admin_conf())?).await?;
@@ -65,7 +68,13 @@ async fn wait_until_it_works(layout: &Layout, child: &mut Option<Child>, deadlin
     })
     .await?;
     steps.done("the API server is ready");
-    poll(child, deadline, "the node to be Ready", async || Ok(node_is_ready(&client, &node.name).await.then_some(()))).await?;
+    // After a restart the store still says Ready: only a lease renewed in this life tells that the node is there.
+    let since = child.is_some().then_some(began);
+    poll(child, deadline, "the node to be Ready", async || {
+        let ready = node_is_ready(&client, &node.name).await && is_alive(&client, &node.name, since).await;
+        Ok(ready.then_some(()))
+    })
+    .await?;
     steps.done(&format!("node {} is Ready", node.name));
     poll(child, deadline, "DNS to answer", async || Ok(dns_answers(&node).await.then_some(()))).await?;
     steps.done(&format!("DNS answers at {}", node.cluster_dns));
@@ -76,6 +85,13 @@ async fn node_is_ready(client: &Client, name: &str) -> bool {
     let Ok(Some(node)) = Api::<Node>::all(client.clone()).get_opt(name).await else { return false };
     let conditions = node.status.and_then(|status| status.conditions).unwrap_or_default();
     conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+/// Whether the node's lease was renewed at or after `since`.
+async fn is_alive(client: &Client, name: &str, since: Option<Timestamp>) -> bool {
+    let Some(since) = since else { return true };
+    let Ok(Some(lease)) = Api::<Lease>::namespaced(client.clone(), "kube-node-lease").get_opt(name).await else { return false };
+    lease.spec.and_then(|spec| spec.renew_time).is_some_and(|renewed| renewed.0 >= since)
 }
 
 /// Asks for the API server's own name at the service address, so the service proxy is on the way as it is for pods.

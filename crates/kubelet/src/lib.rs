@@ -122,13 +122,19 @@ pub fn clean_machine(config: &Config) -> Result<(), String> {
     Ok(())
 }
 
-/// Stops and removes every pod of the runtime behind `socket`, for taking a node down.
+/// Stops and removes every pod of the runtime behind `socket`, for taking a node down. A sandbox that was being made when
+/// its kubelet ended appears only after the first look, so it looks again until there is none.
 pub async fn remove_all_pods(socket: &Path) -> Result<(), cri::CriError> {
     let cri = cri::Cri::new(socket);
-    let sandboxes = cri.sandboxes(None).await?;
-    let removed = sandboxes.iter().map(|sandbox| async {
-        cri.stop_sandbox(&sandbox.id).await?;
-        cri.remove_sandbox(&sandbox.id).await
-    });
-    futures::future::join_all(removed).await.into_iter().collect()
+    loop {
+        let sandboxes = cri.sandboxes(None).await?;
+        if sandboxes.is_empty() {
+            return Ok(());
+        }
+        let removed = sandboxes.iter().map(|sandbox| async {
+            cri.stop_sandbox(&sandbox.id).await?;
+            cri.remove_sandbox(&sandbox.id).await
+        });
+        futures::future::join_all(removed).await.into_iter().collect::<Result<(), _>>()?;
+    }
 }

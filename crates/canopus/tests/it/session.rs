@@ -1,6 +1,6 @@
 //! The session that a user's first hour consists of, with each kubectl that can be had.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Stdio};
 
 use crate::harness::{Cluster, Kubectl, NODE_ADDRESS, succeed, target, wait};
@@ -29,7 +29,7 @@ spec:
       containers:
       - name: nginx
         image: nginx
-            ports:
+        ports:
         - containerPort: 80
 ";
 
@@ -67,8 +67,8 @@ fn a_deployment_runs_and_answers(kubectl: &Kubectl<'_>) {
     let pod = kubectl.pods("app=redis").remove(0);
     kubectl.until(&["logs", &pod], |log| log.contains("Ready to accept connections"));
     assert_eq!(kubectl.ok(&["exec", &pod, "--", "redis-cli", "set", "canopus", "star"]).trim(), "OK");
-    let answer = on_a_terminal(kubectl, &["exec", "-ti", &pod, "--", "redis-cli"], "get canopus\rquit\r");
-    assert!(answer.contains("star"), "{answer}");
+    let talk = [("6379> ", "get canopus\r"), ("\"star\"", "quit\r")];
+    on_a_terminal(kubectl, &["exec", "-ti", &pod, "--", "redis-cli"], &talk);
     let yaml = kubectl.ok(&["get", "pod", &pod, "-o", "yaml"]);
     assert!(yaml.contains("kind: Pod") && yaml.contains("phase: Running"), "{yaml}");
 }
@@ -77,15 +77,15 @@ fn namespace(kubectl: &Kubectl<'_>) -> String {
     kubectl.ok(&["config", "view", "--minify", "-o", "jsonpath={..namespace}"])
 }
 
-/// Runs a command on a real terminal and types into it.
-fn on_a_terminal(kubectl: &Kubectl<'_>, arguments: &[&str], typed: &str) -> String {
+/// Runs a command on a real terminal: waits for each text to appear and types what belongs to it, to the command's end.
+fn on_a_terminal(kubectl: &Kubectl<'_>, arguments: &[&str], talk: &[(&str, &str)]) {
     let command = kubectl.command(arguments);
     let quote = |text: &std::ffi::OsStr| format!("'{}'", text.to_string_lossy());
     let line: Vec<String> = std::iter::once(command.get_program()).chain(command.get_args()).map(quote).collect();
-    let mut script = std::process::Command::new("timeout");
     // A terminal of no size is asked for its cursor, which nobody is there to answer.
     let line = format!("stty rows 24 cols 80; {}", line.join(" "));
-    script.args(["60", "script", "-qec", &line, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut script = std::process::Command::new("script");
+    script.args(["-qec", &line, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     script.current_dir(kubectl.cluster.root());
     for (name, value) in command.get_envs() {
         match value {
@@ -93,9 +93,19 @@ fn on_a_terminal(kubectl: &Kubectl<'_>, arguments: &[&str], typed: &str) -> Stri
             None => script.env_remove(name),
         };
     }
-    let mut child = script.spawn().unwrap();
-    child.stdin.as_mut().unwrap().write_all(typed.as_bytes()).unwrap();
-    String::from_utf8_lossy(&child.wait_with_output().unwrap().stdout).into_owned()
+    let mut child = Running(script.spawn().unwrap());
+    let (mut input, mut output) = (child.0.stdin.take().unwrap(), child.0.stdout.take().unwrap());
+    let mut seen = String::new();
+    for (wanted, typed) in talk {
+        while !seen.contains(wanted) {
+            let mut buffer = [0; 1024];
+            let count = output.read(&mut buffer).unwrap();
+            assert!(count > 0, "the terminal ended before {wanted:?}: {seen:?}");
+            seen.push_str(&String::from_utf8_lossy(&buffer[..count]));
+        }
+        input.write_all(typed.as_bytes()).unwrap();
+    }
+    assert!(child.0.wait().unwrap().success(), "{seen:?}");
 }
 
 /// A child that ends with the value.

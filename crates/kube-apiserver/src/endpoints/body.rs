@@ -14,24 +14,32 @@ use crate::registry::object;
 
 const ACCEPTED: [&str; 3] = ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
 
+/// Of a body that is too large this many bytes more are read and dropped: a client that is still sending when its stream
+/// is closed reports a broken connection instead of the answer.
+const DROPPED_BYTES_MAX: usize = 32 << 20;
+
 /// Reads a whole body.
 pub async fn read(scope: &Scope, mut body: Body) -> Result<Bytes, Status> {
     let limit = scope.server.config.max_request_body_bytes;
-    let too_large = || Status::request_entity_too_large(format!("limit is {limit}"));
-    if http_body::Body::size_hint(&body).lower() > limit as u64 {
-        return Err(too_large());
-    }
     let mut bytes = BytesMut::new();
+    let mut dropped = 0;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Status::bad_request(error.to_string()))?;
-        if let Ok(data) = frame.into_data() {
-            if bytes.len() + data.len() > limit {
-                return Err(too_large());
-            }
+        let Ok(data) = frame.into_data() else { continue };
+        if dropped == 0 && bytes.len() + data.len() <= limit {
             bytes.extend_from_slice(&data);
+            continue;
+        }
+        bytes.clear();
+        dropped += data.len();
+        if dropped > DROPPED_BYTES_MAX {
+            break;
         }
     }
-    Ok(bytes.freeze())
+    match dropped {
+        0 => Ok(bytes.freeze()),
+        _ => Err(Status::request_entity_too_large(format!("limit is {limit}"))),
+    }
 }
 
 /// The media type of a Content-Type header, without parameters.
