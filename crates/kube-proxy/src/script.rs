@@ -3,9 +3,10 @@
 //!
 //! A packet to a cluster IP meets `services` → map `service-ips` → chain `service-<ns>/<name>/<protocol>/<port>`, which
 //! translates it to a random endpoint; one from outside the pod network is marked on its way and masqueraded at the end.
-//! Ports without any endpoint are in the map `no-endpoints`, which refuses instead.
+//! Ports without any endpoint are in the map `no-endpoints`, which refuses instead; what is still addressed to a cluster IP
+//! after translation asked for a port that the Service does not have, and is refused too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use crate::services::{Endpoint, ServicePort, ServicePortName};
@@ -35,6 +36,9 @@ pub fn whole(table: &str, cluster_cidr: &str, wanted: &BTreeMap<ServicePortName,
   set hairpin {{
     type ipv4_addr . ipv4_addr
   }}
+  set cluster-ips {{
+    type ipv4_addr
+  }}
   chain reject-chain {{
     reject
   }}
@@ -51,6 +55,9 @@ pub fn whole(table: &str, cluster_cidr: &str, wanted: &BTreeMap<ServicePortName,
   chain without-endpoints {{
     ip daddr . meta l4proto . th dport vmap @no-endpoints
     ip daddr != 127.0.0.0/8 fib daddr type local meta l4proto . th dport vmap @no-endpoint-nodeports
+  }}
+  chain unknown-ports {{
+    ip daddr @cluster-ips reject
   }}
   chain nat-prerouting {{
     type nat hook prerouting priority dstnat
@@ -79,11 +86,17 @@ pub fn whole(table: &str, cluster_cidr: &str, wanted: &BTreeMap<ServicePortName,
     type filter hook forward priority -110
     policy accept
     ct state new jump without-endpoints
+    ct state new jump unknown-ports
   }}
   chain filter-output {{
     type filter hook output priority -110
     policy accept
     ct state new jump without-endpoints
+  }}
+  chain filter-output-translated {{
+    type filter hook output priority -90
+    policy accept
+    ct state new jump unknown-ports
   }}
 }}
 "
@@ -110,11 +123,13 @@ pub fn difference(
         come.add(name, port);
     }
     // A pod can be an endpoint of several services: what matters is whether any service has it, before and after.
-    let hairpins = |ports: &BTreeMap<ServicePortName, ServicePort>| -> std::collections::BTreeSet<String> {
+    // So can several ports have one cluster IP.
+    let shared = |ports: &BTreeMap<ServicePortName, ServicePort>| -> BTreeSet<(&str, String)> {
         let endpoints = ports.values().flat_map(|port| port.internal.iter().chain(&port.external));
-        endpoints.map(|endpoint| format!("{0} . {0}", endpoint.address)).collect()
+        let hairpins = endpoints.map(|endpoint| ("hairpin", format!("{0} . {0}", endpoint.address)));
+        hairpins.chain(ports.values().map(|port| ("cluster-ips", port.cluster_ip.to_string()))).collect()
     };
-    let (old_hairpins, new_hairpins) = (hairpins(before), hairpins(wanted));
+    let (old_shared, new_shared) = (shared(before), shared(wanted));
 
     let mut script = String::new();
     for (map, elements) in &gone.elements {
@@ -122,8 +137,8 @@ pub fn difference(
             let _ = writeln!(script, "delete element ip {table} {map} {{ {key} }}");
         }
     }
-    for pair in old_hairpins.difference(&new_hairpins) {
-        let _ = writeln!(script, "delete element ip {table} hairpin {{ {pair} }}");
+    for (set, element) in old_shared.difference(&new_shared) {
+        let _ = writeln!(script, "delete element ip {table} {set} {{ {element} }}");
     }
     // Rules go before the chains and sets that they name.
     for (chain, _) in &gone.chains {
@@ -149,8 +164,8 @@ pub fn difference(
             let _ = writeln!(script, "add rule ip {table} {chain} {rule}");
         }
     }
-    for pair in new_hairpins.difference(&old_hairpins) {
-        let _ = writeln!(script, "add element ip {table} hairpin {{ {pair} }}");
+    for (set, element) in new_shared.difference(&old_shared) {
+        let _ = writeln!(script, "add element ip {table} {set} {{ {element} }}");
     }
     for (map, elements) in &come.elements {
         for (key, verdict) in elements {

@@ -104,15 +104,18 @@ impl NetworkConfig {
     }
 }
 
-/// One port of the node that leads to a pod.
+/// One port of the node that leads to a pod. The convention writes `hostPort`; containerd, whose structure names no keys,
+/// sends `HostPort`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PortMapping {
+    #[serde(alias = "HostPort")]
     pub host_port: u16,
+    #[serde(alias = "ContainerPort")]
     pub container_port: u16,
-    #[serde(default)]
+    #[serde(default, alias = "Protocol")]
     pub protocol: String,
-    #[serde(default, rename = "hostIP")]
+    #[serde(default, rename = "hostIP", alias = "HostIP")]
     pub host_ip: String,
 }
 
@@ -133,6 +136,15 @@ mod tests {
         for wrong in ["10.244.0.0", "10.244.0.0/31", "10.244.0.0/33", "x/24", "fd00::/64", "10.0.0.0/0"] {
             assert!(wrong.parse::<Subnet>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn port_mappings_are_read_in_both_spellings() {
+        let plain = r#"{"hostPort":8080,"containerPort":80,"protocol":"tcp","hostIP":"10.0.0.1"}"#;
+        let capitals = r#"{"HostPort":8080,"ContainerPort":80,"Protocol":"tcp","HostIP":"10.0.0.1"}"#;
+        let read = |text| serde_json::from_str::<PortMapping>(text).unwrap();
+        assert_eq!(read(plain), read(capitals));
+        assert_eq!(read(capitals).host_port, 8080);
     }
 
     #[test]

@@ -190,7 +190,7 @@ impl Kubectl<'_> {
     pub fn command(&self, arguments: &[&str]) -> Command {
         // One that hangs fails the test instead of holding it up for ever.
         let mut command = self.cluster.on_node("timeout");
-        command.arg(PATIENCE.as_secs().to_string()).args(&self.program).args(arguments).env("KUBECONFIG", &self.kubeconfig);
+        command.arg("--foreground").arg(PATIENCE.as_secs().to_string()).args(&self.program).args(arguments).env("KUBECONFIG", &self.kubeconfig);
         command.current_dir(self.cluster.root());
         command
     }

@@ -6,3 +6,4 @@ mod session;
 mod lifecycle;
 mod resilience;
 mod bad_input;
+mod arrangements;

@@ -1,0 +1,51 @@
+//! The control plane and the node as processes of their own, and the binary under its components' names.
+
+use std::os::unix::fs::symlink;
+use std::process::{Child, Stdio};
+
+use crate::harness::{Cluster, succeed, wait};
+
+/// A process that is asked to end with the value.
+struct Part(Child);
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("kill").arg(self.0.id().to_string()).status();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn server_and_agent_make_a_cluster_together() {
+    let cluster = Cluster::prepare(&["busybox"]);
+    // The node has a folder of its own, with the authority by which both know each other.
+    let node_root = cluster.root().join("node");
+    std::fs::create_dir_all(&node_root).unwrap();
+    std::fs::rename(cluster.root().join("images"), node_root.join("images")).unwrap();
+    let start = |name: &str, arguments: &[&str]| {
+        // Called by a component's name, the program is that component.
+        let program = cluster.root().join(name);
+        symlink(env!("CARGO_BIN_EXE_canopus"), &program).unwrap();
+        let log = std::fs::File::create(cluster.root().join(format!("{name}.log"))).unwrap();
+        let mut command = cluster.on_node(program.to_str().unwrap());
+        command.args(arguments).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        Part(command.spawn().unwrap())
+    };
+    let root = cluster.root().to_str().unwrap().to_owned();
+    let server = start("kube-apiserver", &["--root-dir", &root]);
+    assert!(wait(|| cluster.admin_conf().exists()));
+    symlink(cluster.root().join("pki"), node_root.join("pki")).unwrap();
+    let agent = start("kubelet", &["--root-dir", node_root.to_str().unwrap(), "--node-name", "node-1"]);
+    assert!(wait(|| {
+        let probe = cluster.on_node("curl").args(["-sk", "https://127.0.0.1:6443/readyz"]).output().unwrap();
+        probe.stdout == b"ok"
+    }));
+    let kubectl = cluster.own_kubectl("apart");
+    kubectl.until(&["get", "node", "node-1"], |table| table.contains(" Ready "));
+    kubectl.ok(&["run", "box", "--image=busybox", "--image-pull-policy=IfNotPresent", "--", "sleep", "3600"]);
+    kubectl.until(&["get", "pod", "box"], |table| table.contains("Running"));
+    assert_eq!(kubectl.ok(&["exec", "box", "--", "echo", "hello"]), "hello\n");
+    drop(agent);
+    drop(server);
+    succeed(cluster.canopus().args(["down", "--purge", "--root-dir"]).arg(&node_root));
+}
