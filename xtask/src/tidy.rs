@@ -185,6 +185,7 @@ mod tests {
         assert_eq!(finds("crates/store/src/index.rs", "//! Purpose.\n#[cfg(test)]\nmod tests { \"Pod\" }\n"), 0);
         assert_eq!(finds("crates/dns/src/lib.rs", "use std;\n"), 1);
         assert_eq!(finds("crates/dns/src/tests.rs", "std::thread::sleep(x);\n"), 1);
+        assert_eq!(finds("crates/dns/src/tests.rs", "std::thread::sleep(Duration::from_millis(5));\n"), 0);
         assert_eq!(finds("crates/dns/src/lib.rs", &format!("//! Purpose.\n{}", "x\n".repeat(LINES_MAX))), 1);
     }
 }

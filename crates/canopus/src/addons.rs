@@ -12,7 +12,8 @@ pub const DNS_ACCOUNT: &str = "coredns";
 
 /// Makes the Service, role and binding of the cluster's DNS, and the endpoint slice of this node's server.
 pub async fn ensure_dns(client: &Client, node: &NodePlan) -> Result<()> {
-    let labels = json!({"k8s-app": "kube-dns", "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "CoreDNS"});
+    let labels =
+        json!({"k8s-app": "kube-dns", "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "CoreDNS"});
     let roles = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
     let bindings = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
     ensure(client, roles, json!({
@@ -29,28 +30,36 @@ pub async fn ensure_dns(client: &Client, node: &NodePlan) -> Result<()> {
         "subjects": [{"kind": "ServiceAccount", "name": DNS_ACCOUNT, "namespace": "kube-system"}],
     }))
     .await?;
-    ensure(client, "/api/v1/namespaces/kube-system/services", json!({
-        "apiVersion": "v1", "kind": "Service",
-        "metadata": {"name": "kube-dns", "namespace": "kube-system", "labels": labels},
-        "spec": {"clusterIP": node.cluster_dns, "ports": [
-            {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": node.dns_port},
-            {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": node.dns_port},
-        ]},
-    }))
+    ensure(
+        client,
+        "/api/v1/namespaces/kube-system/services",
+        json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": "kube-dns", "namespace": "kube-system", "labels": labels},
+            "spec": {"clusterIP": node.cluster_dns, "ports": [
+                {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": node.dns_port},
+                {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": node.dns_port},
+            ]},
+        }),
+    )
     .await?;
     let name = format!("kube-dns-{}", node.name);
-    ensure(client, "/apis/discovery.k8s.io/v1/namespaces/kube-system/endpointslices", json!({
-        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
-        "metadata": {"name": name, "namespace": "kube-system", "labels": {
-            "kubernetes.io/service-name": "kube-dns", "endpointslice.kubernetes.io/managed-by": "canopus",
-        }},
-        "addressType": "IPv4",
-        "ports": [
-            {"name": "dns", "port": node.dns_port, "protocol": "UDP"},
-            {"name": "dns-tcp", "port": node.dns_port, "protocol": "TCP"},
-        ],
-        "endpoints": [{"addresses": [node.address], "nodeName": node.name, "conditions": {"ready": true}}],
-    }))
+    ensure(
+        client,
+        "/apis/discovery.k8s.io/v1/namespaces/kube-system/endpointslices",
+        json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+            "metadata": {"name": name, "namespace": "kube-system", "labels": {
+                "kubernetes.io/service-name": "kube-dns", "endpointslice.kubernetes.io/managed-by": "canopus",
+            }},
+            "addressType": "IPv4",
+            "ports": [
+                {"name": "dns", "port": node.dns_port, "protocol": "UDP"},
+                {"name": "dns-tcp", "port": node.dns_port, "protocol": "TCP"},
+            ],
+            "endpoints": [{"addresses": [node.address], "nodeName": node.name, "conditions": {"ready": true}}],
+        }),
+    )
     .await
 }
 
@@ -63,7 +72,8 @@ async fn ensure(client: &Client, collection: &str, object: Value) -> Result<()> 
         .body(body.clone())?;
     let result = match client.request::<Value>(patch).await {
         Err(kube::Error::Api(status)) if status.code == 404 => {
-            let create = http::Request::post(collection).header(http::header::CONTENT_TYPE, "application/json").body(body)?;
+            let create =
+                http::Request::post(collection).header(http::header::CONTENT_TYPE, "application/json").body(body)?;
             client.request::<Value>(create).await
         }
         other => other,

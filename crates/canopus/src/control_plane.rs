@@ -42,7 +42,8 @@ impl ControlPlane {
         config.service_cluster_ip_range = plan.service_cluster_ip_range.clone();
         config.token_auth_file = plan.token_auth_file.clone();
         let address = SocketAddr::new(plan.bind_address, plan.secure_port);
-        let listener = std::net::TcpListener::bind(address).with_context(|| format!("failed to listen at {address}"))?;
+        let listener =
+            std::net::TcpListener::bind(address).with_context(|| format!("failed to listen at {address}"))?;
         let server = Server::open(config).context("failed to start the API server")?;
         tasks.spawn({
             let (server, shutdown) = (server.clone(), shutdown.clone());
@@ -106,9 +107,16 @@ fn service_account(namespace: &str, name: &str) -> UserInfo {
 /// Certificates of the server and its clients, and the administrator's kubeconfig.
 fn make_credentials(plan: &ClusterPlan, layout: &Layout) -> Result<()> {
     let pki = Pki::open(&layout.pki())?;
-    let mut names: Vec<String> = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local", "localhost", "127.0.0.1"]
-        .map(str::to_owned)
-        .to_vec();
+    let mut names: Vec<String> = [
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        "kubernetes.default.svc.cluster.local",
+        "localhost",
+        "127.0.0.1",
+    ]
+    .map(str::to_owned)
+    .to_vec();
     names.push(plan.kubernetes_service_address()?.to_string());
     names.push(plan.advertise_address.to_string());
     if let Ok(host) = crate::machine::host_name() {
@@ -118,7 +126,9 @@ fn make_credentials(plan: &ClusterPlan, layout: &Layout) -> Result<()> {
     pki.ensure("apiserver", "kube-apiserver", &[], Usage::Server(names))?;
     pki.ensure("apiserver-kubelet-client", "kube-apiserver-kubelet-client", &["system:masters"], Usage::Client)?;
     let (certificate, key) = pki.ensure("admin", "kubernetes-admin", &["system:masters"], Usage::Client)?;
-    let read = |path: &std::path::Path| std::fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()));
+    let read = |path: &std::path::Path| {
+        std::fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))
+    };
     let credentials = crate::pki::Credentials { certificate: read(&certificate)?, key: read(&key)? };
     let document = kubeconfig::document(&plan.name, &plan.url(), &pki.authority()?, "admin", &credentials);
     kubeconfig::write(&layout.admin_conf(), &document)

@@ -32,7 +32,8 @@ pub async fn down(arguments: &DownArgs) -> Result<()> {
     }
     kubelet::volumes::directories::unmount_below(layout.root()).map_err(anyhow::Error::msg)?;
     if arguments.purge && layout.root().exists() {
-        std::fs::remove_dir_all(layout.root()).with_context(|| format!("failed to remove {}", layout.root().display()))?;
+        std::fs::remove_dir_all(layout.root())
+            .with_context(|| format!("failed to remove {}", layout.root().display()))?;
         println!("  removed the data below {}", layout.root().display());
     }
     println!("Nothing of the cluster below {} runs any more.", layout.root().display());
@@ -59,7 +60,9 @@ async fn take_node_away(node: &NodePlan, layout: &Layout) -> Result<()> {
     kubelet::cgroups::Cgroups::new(kubelet::config::CgroupDriver::Cgroupfs, &node.cgroup_root).tear_down();
     kube_proxy::cleanup(&node.proxy_table).await.context("failed to remove the service rules")?;
     let network = node.network.clone();
-    tokio::task::spawn_blocking(move || network::host::remove(&network)).await?.context("failed to remove the pod network")?;
+    tokio::task::spawn_blocking(move || network::host::remove(&network))
+        .await?
+        .context("failed to remove the pod network")?;
     println!("  removed the pod network, service rules and cgroups");
     Ok(())
 }

@@ -22,7 +22,9 @@ pub async fn load(folder: &Path, socket: &Path, seen: &mut Seen) {
         }
         let started = std::time::Instant::now();
         match import(&archive, socket).await {
-            Ok(()) => tracing::info!(archive = %archive.display(), seconds = started.elapsed().as_secs_f32(), "imported images"),
+            Ok(()) => {
+                tracing::info!(archive = %archive.display(), seconds = started.elapsed().as_secs_f32(), "imported images")
+            }
             Err(error) => tracing::error!(archive = %archive.display(), "failed to import images: {error:#}"),
         }
         seen.insert(archive, stamp);

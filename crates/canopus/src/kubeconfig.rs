@@ -48,7 +48,8 @@ pub fn users_file() -> Option<PathBuf> {
 /// addition's context becomes the current one. A file that already says so is left untouched.
 pub fn merge_into(file: &Path, addition: &Value) -> Result<()> {
     let existing = if file.exists() { read(file)? } else { json!({"apiVersion": "v1", "kind": "Config"}) };
-    let merged = merge(existing.clone(), addition).with_context(|| format!("failed to merge into {}", file.display()))?;
+    let merged =
+        merge(existing.clone(), addition).with_context(|| format!("failed to merge into {}", file.display()))?;
     if merged == existing {
         return Ok(());
     }

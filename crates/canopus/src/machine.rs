@@ -6,8 +6,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 /// Programs that a node runs, with the Debian package that brings each.
-const PROGRAMS: &[(&str, &str)] =
-    &[("containerd", "containerd"), ("runc", "runc"), ("nft", "nftables"), ("conntrack", "conntrack"), ("mount", "mount")];
+const PROGRAMS: &[(&str, &str)] = &[
+    ("containerd", "containerd"),
+    ("runc", "runc"),
+    ("nft", "nftables"),
+    ("conntrack", "conntrack"),
+    ("mount", "mount"),
+];
 
 /// The host's name as a node name: lower case.
 pub fn host_name() -> Result<String> {

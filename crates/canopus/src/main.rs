@@ -32,12 +32,14 @@ const LOG_FILTER: &str = "info,hickory_server=warn,kube_client=off,kube_runtime=
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    let name = arguments.first().map(|program| Path::new(program)).and_then(Path::file_stem).and_then(OsStr::to_str);
+    let name = arguments.first().map(Path::new).and_then(Path::file_stem).and_then(OsStr::to_str);
     match name {
         Some(plugin) if network::host::PLUGINS.contains(&plugin) => return network::cni::main(),
         Some("kubectl") => return kubectl(arguments),
         // A component's name stands for the subcommand that runs it.
-        Some("kube-apiserver" | "kube-controller-manager" | "kube-scheduler") => return canopus(with_command("server", arguments)),
+        Some("kube-apiserver" | "kube-controller-manager" | "kube-scheduler") => {
+            return canopus(with_command("server", arguments));
+        }
         Some("kubelet" | "kube-proxy") => return canopus(with_command("agent", arguments)),
         _ => {}
     }

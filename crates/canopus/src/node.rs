@@ -45,7 +45,8 @@ pub async fn start(
         move || {
             let program = std::env::current_exe().context("failed to find this program's own file")?;
             network::host::ensure(&network)?;
-            network::host::install(&network, &program, &layout.cni_bin(), &layout.cni_conf()).map_err(anyhow::Error::from)
+            network::host::install(&network, &program, &layout.cni_bin(), &layout.cni_conf())
+                .map_err(anyhow::Error::from)
         }
     })
     .await?
@@ -95,7 +96,8 @@ pub fn runtime_options(layout: &Layout) -> kubelet::containerd::Options {
 fn kubelet_config(plan: &NodePlan, layout: &Layout, socket: &std::path::Path) -> Result<kubelet::Config> {
     let pki = Pki::open(&layout.pki())?;
     let names = vec![plan.name.clone(), plan.address.to_string()];
-    let (certificate, key) = pki.ensure("kubelet", &format!("system:node:{}", plan.name), &["system:nodes"], Usage::Server(names))?;
+    let (certificate, key) =
+        pki.ensure("kubelet", &format!("system:node:{}", plan.name), &["system:nodes"], Usage::Server(names))?;
     let mut config = kubelet::Config::new(plan.name.clone(), plan.address, layout.root());
     config.root_dir = layout.kubelet();
     config.pod_log_dir = layout.pod_logs();
@@ -122,7 +124,13 @@ fn start_proxy(plan: &NodePlan, client: Client, tasks: &mut JoinSet<Result<()>>,
     tasks.spawn(async move { kube_proxy::run(client, config, shutdown).await.context("the service proxy failed") });
 }
 
-fn start_dns(plan: &NodePlan, client: Client, admin: Client, tasks: &mut JoinSet<Result<()>>, shutdown: &CancellationToken) {
+fn start_dns(
+    plan: &NodePlan,
+    client: Client,
+    admin: Client,
+    tasks: &mut JoinSet<Result<()>>,
+    shutdown: &CancellationToken,
+) {
     let config = dns::Config {
         listen: vec![SocketAddr::new(plan.address, plan.dns_port)],
         cluster_domain: "cluster.local".into(),
@@ -133,7 +141,11 @@ fn start_dns(plan: &NodePlan, client: Client, admin: Client, tasks: &mut JoinSet
         // The add-on holds the server's rights, so it comes first; with the API server away, DNS starts all the same.
         let written = addons::ensure_dns(&admin, &plan).await;
         let serve = async { dns::run(client, config, stop.clone()).await.context("the cluster's DNS failed") };
-        let retry = async { if written.is_err() { keep_writing(&admin, &plan, &stop).await } };
+        let retry = async {
+            if written.is_err() {
+                keep_writing(&admin, &plan, &stop).await
+            }
+        };
         let (served, ()) = tokio::join!(serve, retry);
         served
     });

@@ -54,7 +54,8 @@ impl Pki {
             write_public(&folder.join("sa.pub"), &key.public_key_pem())?;
             write_private(&service_account_key, &key.serialize_pem())?;
         }
-        let key = KeyPair::from_pem(&read(&key_file)?).with_context(|| format!("failed to read {}", key_file.display()))?;
+        let key =
+            KeyPair::from_pem(&read(&key_file)?).with_context(|| format!("failed to read {}", key_file.display()))?;
         let issuer = Issuer::from_ca_cert_pem(&read(&certificate_file)?, key)
             .with_context(|| format!("failed to read {}", certificate_file.display()))?;
         Ok(Self { folder: folder.to_path_buf(), issuer })
@@ -70,12 +71,19 @@ impl Pki {
     }
 
     /// `NAME.crt` and `NAME.key`: kept while they are valid, of this authority and for these names, else issued anew.
-    pub fn ensure(&self, name: &str, common_name: &str, organizations: &[&str], usage: Usage) -> Result<(PathBuf, PathBuf)> {
+    pub fn ensure(
+        &self,
+        name: &str,
+        common_name: &str,
+        organizations: &[&str],
+        usage: Usage,
+    ) -> Result<(PathBuf, PathBuf)> {
         let (certificate_file, key_file) = (self.path(&format!("{name}.crt")), self.path(&format!("{name}.key")));
         if key_file.exists() && certificate_file.exists() && self.still_good(&certificate_file, &usage)? {
             return Ok((certificate_file, key_file));
         }
-        let made = self.issue(common_name, organizations, usage).with_context(|| format!("failed to issue {name}.crt"))?;
+        let made =
+            self.issue(common_name, organizations, usage).with_context(|| format!("failed to issue {name}.crt"))?;
         write_private(&key_file, &made.key)?;
         write_public(&certificate_file, &made.certificate)?;
         Ok((certificate_file, key_file))
@@ -98,7 +106,9 @@ impl Pki {
                 for name in names {
                     parameters.subject_alt_names.push(match name.parse::<IpAddr>() {
                         Ok(address) => SanType::IpAddress(address),
-                        Err(_) => SanType::DnsName(name.as_str().try_into().with_context(|| format!("{name:?} is not a DNS name"))?),
+                        Err(_) => SanType::DnsName(
+                            name.as_str().try_into().with_context(|| format!("{name:?} is not a DNS name"))?,
+                        ),
                     });
                 }
             }
@@ -118,7 +128,9 @@ impl Pki {
         };
         let (Ok(certificate), Ok(authority)) = (pem.parse_x509(), authority.parse_x509()) else { return Ok(false) };
         let left_seconds = certificate.validity().time_to_expiration().map_or(0, |left| left.whole_seconds());
-        if left_seconds < RENEW_BEFORE.as_secs() as i64 || certificate.verify_signature(Some(authority.public_key())).is_err() {
+        if left_seconds < RENEW_BEFORE.as_secs() as i64
+            || certificate.verify_signature(Some(authority.public_key())).is_err()
+        {
             return Ok(false);
         }
         let Usage::Server(names) = usage else { return Ok(true) };
@@ -145,7 +157,8 @@ fn make_authority() -> Result<(String, String)> {
     parameters.distinguished_name = DistinguishedName::new();
     parameters.distinguished_name.push(DnType::CommonName, "kubernetes");
     parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    parameters.key_usages =
+        vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     set_validity(&mut parameters, AUTHORITY_LIFETIME);
     let key = KeyPair::generate().context("failed to make the authority's key")?;
     let certificate = parameters.self_signed(&key).context("failed to sign the authority's certificate")?;
@@ -226,7 +239,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         Pki::open(folder.path()).unwrap().ensure("admin", "admin", &[], Usage::Client).unwrap();
         for file in ["ca.key", "sa.key", "admin.key"] {
-            assert_eq!(std::fs::metadata(folder.path().join(file)).unwrap().permissions().mode() & 0o777, 0o600, "{file}");
+            assert_eq!(
+                std::fs::metadata(folder.path().join(file)).unwrap().permissions().mode() & 0o777,
+                0o600,
+                "{file}"
+            );
         }
     }
 }

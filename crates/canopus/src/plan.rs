@@ -76,7 +76,8 @@ impl ClusterPlan {
 
     /// Where clients on this machine reach the API server.
     pub fn url(&self) -> String {
-        let address = if self.bind_address.is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { self.bind_address };
+        let address =
+            if self.bind_address.is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { self.bind_address };
         format!("https://{}", std::net::SocketAddr::new(address, self.secure_port))
     }
 }
@@ -133,7 +134,9 @@ impl State {
     pub fn read(layout: &Layout) -> Result<Option<Self>> {
         let path = layout.state_file();
         match std::fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text).map(Some).with_context(|| format!("{} is damaged", path.display())),
+            Ok(text) => {
+                serde_json::from_slice(&text).map(Some).with_context(|| format!("{} is damaged", path.display()))
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).with_context(|| format!("failed to read {}", path.display())),
         }
@@ -150,7 +153,8 @@ fn suffix(layout: &Layout) -> Option<String> {
 }
 
 fn parse_range(range: &str) -> Result<(Ipv4Addr, u8)> {
-    let parsed = range.split_once('/').and_then(|(address, prefix)| Some((address.parse().ok()?, prefix.parse::<u8>().ok()?)));
+    let parsed =
+        range.split_once('/').and_then(|(address, prefix)| Some((address.parse().ok()?, prefix.parse::<u8>().ok()?)));
     match parsed {
         Some((address, prefix)) if (8..=28).contains(&prefix) => Ok((address, prefix)),
         _ => bail!("{range:?} is not a range of service addresses such as 10.96.0.0/16"),

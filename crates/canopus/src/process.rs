@@ -33,7 +33,9 @@ impl PidFile {
                     .with_context(|| format!("failed to write {}", path.display()))?;
                 Ok(Self { _lock: lock })
             }
-            Err((_, nix::Error::EWOULDBLOCK)) => bail!("a cluster is already running below {}", layout.root().display()),
+            Err((_, nix::Error::EWOULDBLOCK)) => {
+                bail!("a cluster is already running below {}", layout.root().display())
+            }
             Err((_, error)) => Err(error).with_context(|| format!("failed to lock {}", path.display())),
         }
     }

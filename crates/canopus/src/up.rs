@@ -57,9 +57,17 @@ pub async fn up(arguments: &UpArgs) -> Result<()> {
     Ok(())
 }
 
-async fn wait_until_it_works(layout: &Layout, child: &mut Option<Child>, deadline: Instant, steps: &mut Steps) -> Result<()> {
+async fn wait_until_it_works(
+    layout: &Layout,
+    child: &mut Option<Child>,
+    deadline: Instant,
+    steps: &mut Steps,
+) -> Result<()> {
     let began = Timestamp::now();
-    let state = poll(child, deadline, "the process to write its state", async || Ok(State::read(layout)?.filter(|_| layout.admin_conf().exists()))).await?;
+    let state = poll(child, deadline, "the process to write its state", async || {
+        Ok(State::read(layout)?.filter(|_| layout.admin_conf().exists()))
+    })
+    .await?;
     let node = state.node.context("a control plane without a node runs below this folder; stop it first")?;
     let client = run::client_of(&kubeconfig::read(&layout.admin_conf())?).await?;
     poll(child, deadline, "the API server", async || {
@@ -90,7 +98,9 @@ async fn node_is_ready(client: &Client, name: &str) -> bool {
 /// Whether the node's lease was renewed at or after `since`.
 async fn is_alive(client: &Client, name: &str, since: Option<Timestamp>) -> bool {
     let Some(since) = since else { return true };
-    let Ok(Some(lease)) = Api::<Lease>::namespaced(client.clone(), "kube-node-lease").get_opt(name).await else { return false };
+    let Ok(Some(lease)) = Api::<Lease>::namespaced(client.clone(), "kube-node-lease").get_opt(name).await else {
+        return false;
+    };
     lease.spec.and_then(|spec| spec.renew_time).is_some_and(|renewed| renewed.0 >= since)
 }
 

@@ -187,10 +187,10 @@ impl Scheduler {
     async fn decide_some(&mut self) {
         for _ in 0..DECISIONS_AT_ONCE {
             // With all bindings under way, the next decision waits for one to end: that bounds memory and load.
-            if self.bindings.available_permits() == 0 {
-                if let Some(outcome) = self.outcomes.1.recv().await {
-                    self.on_outcome(outcome);
-                }
+            if self.bindings.available_permits() == 0
+                && let Some(outcome) = self.outcomes.1.recv().await
+            {
+                self.on_outcome(outcome);
             }
             let Some(pod) = self.queue.pop() else { return };
             match schedule(&pod, &self.nodes, rand::random()) {

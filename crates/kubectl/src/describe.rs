@@ -48,6 +48,7 @@ static ALL: &[(&str, Describer)] = &[
     ("Service", network::service),
     ("Endpoints", network::endpoints),
     ("EndpointSlice", network::endpoint_slice),
+    ("PriorityClass", policy::priority_class),
     ("ConfigMap", config::config_map),
     ("Secret", config::secret),
     ("ServiceAccount", config::service_account),
@@ -75,11 +76,11 @@ pub async fn describe(context: &Context, item: &Item, with_events: bool) -> Resu
     Ok(finish(&text))
 }
 
-/// A pod template alone, for `rollout history --revision`.
+/// A pod template alone, for `rollout history --revision`, which upstream prints with its tabs.
 pub fn pod_template(template: &Value) -> String {
     let mut text = Text::default();
     pods::template(&mut text, template);
-    finish(&text)
+    format!("{}\n", harmless(text.content()))
 }
 
 fn finish(text: &Text) -> String {

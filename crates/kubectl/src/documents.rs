@@ -26,12 +26,16 @@ pub fn read(matches: &ArgMatches) -> Result<Vec<Document>> {
     if matches.text("kustomize").is_some() {
         return Err(Error::message("kustomizations are not supported"));
     }
-    let mut documents = Vec::new();
+    let mut documents = Documents {
+        found: Vec::new(),
+        // Only commands that validate at all refuse by that name what has no kind.
+        validates: matches.try_contains_id("validate").is_ok() && crate::flags::field_validation(matches)? != "Ignore",
+    };
     for name in matches.split("filename") {
         if name == "-" {
             let mut bytes = Vec::new();
             std::io::stdin().read_to_end(&mut bytes)?;
-            add(&mut documents, "STDIN", &bytes)?;
+            documents.add("STDIN", &bytes)?;
             continue;
         }
         if name.starts_with("http://") || name.starts_with("https://") {
@@ -48,10 +52,10 @@ pub fn read(matches: &ArgMatches) -> Result<Vec<Document>> {
             )));
         }
         for file in files {
-            add(&mut documents, &file.to_string_lossy(), &std::fs::read(&file)?)?;
+            documents.add(&file.to_string_lossy(), &std::fs::read(&file)?)?;
         }
     }
-    Ok(documents)
+    Ok(documents.found)
 }
 
 fn manifests(folder: &Path, recursive: bool) -> Result<Vec<PathBuf>> {
@@ -71,11 +75,52 @@ fn manifests(folder: &Path, recursive: bool) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn add(documents: &mut Vec<Document>, source: &str, bytes: &[u8]) -> Result<()> {
-    for value in parse(bytes).map_err(|error| Error::message(format!("error parsing {source}: {error}")))? {
-        flatten(documents, source, value)?;
+/// What has been read so far.
+struct Documents {
+    found: Vec<Document>,
+    validates: bool,
+}
+
+impl Documents {
+    fn add(&mut self, source: &str, bytes: &[u8]) -> Result<()> {
+        let values = parse(bytes).map_err(|error| {
+            let converting = if error.starts_with("yaml: ") { "error converting YAML to JSON: " } else { "" };
+            Error::message(format!("error parsing {source}: {converting}{error}"))
+        })?;
+        values.into_iter().try_for_each(|value| self.flatten(source, value))
     }
-    Ok(())
+
+    fn flatten(&mut self, source: &str, value: Value) -> Result<()> {
+        self.check(source, &value)?;
+        if text(&value, "kind").ends_with("List") && value["items"].is_array() {
+            return list(&value, "items").iter().try_for_each(|item| self.flatten(source, item.clone()));
+        }
+        self.found.push(Document { source: source.to_owned(), value });
+        Ok(())
+    }
+
+    /// An object says what it is.
+    fn check(&self, source: &str, value: &Value) -> Result<()> {
+        let missing: Vec<&str> = ["apiVersion", "kind"].into_iter().filter(|field| text(value, field).is_empty()).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        if self.validates {
+            let problems: Vec<String> = missing.iter().map(|field| format!("{field} not set")).collect();
+            let problem = match problems.as_slice() {
+                _ if !value.is_object() => "invalid object to validate".to_owned(),
+                [one] => one.clone(),
+                many => format!("[{}]", many.join(", ")),
+            };
+            return Err(Error::message(format!(
+                "error validating \"{source}\": error validating data: {problem}; if you choose to ignore these errors, turn \
+                 validation off with --validate=false"
+            )));
+        }
+        let field = if missing.contains(&"kind") { "Kind" } else { "apiVersion" };
+        let content = machinery::go_text::json(&crate::value::sorted(value));
+        Err(Error::message(format!("unable to decode \"{source}\": Object '{field}' is missing in '{content}'")))
+    }
 }
 
 /// The values of a JSON or YAML text.
@@ -88,34 +133,8 @@ pub fn parse(bytes: &[u8]) -> std::result::Result<Vec<Value>, String> {
             return Ok(values);
         }
     }
-    let documents = yaml::parse_all(bytes, LIMITS).map_err(|error| match error.strip_prefix("yaml: ") {
-        Some(_) => format!("error converting YAML to JSON: {error}"),
-        None => error,
-    })?;
+    let documents = yaml::parse_all(bytes, LIMITS)?;
     Ok(documents.into_iter().map(|parsed| parsed.value).collect())
-}
-
-fn flatten(documents: &mut Vec<Document>, source: &str, value: Value) -> Result<()> {
-    if text(&value, "kind").is_empty() {
-        return Err(Error::message(format!(
-            "unable to decode \"{source}\": Object 'Kind' is missing in '{}'",
-            machinery::go_text::json(&crate::value::sorted(&value))
-        )));
-    }
-    if text(&value, "apiVersion").is_empty() {
-        return Err(Error::message(format!(
-            "unable to decode \"{source}\": Object 'apiVersion' is missing in '{}'",
-            machinery::go_text::json(&crate::value::sorted(&value))
-        )));
-    }
-    if text(&value, "kind").ends_with("List") && value["items"].is_array() {
-        for item in list(&value, "items") {
-            flatten(documents, source, item.clone())?;
-        }
-        return Ok(());
-    }
-    documents.push(Document { source: source.to_owned(), value });
-    Ok(())
 }
 
 #[cfg(test)]
@@ -124,15 +143,21 @@ mod tests {
 
     #[test]
     fn lists_and_documents_come_apart() {
-        let mut documents = Vec::new();
+        let mut documents = Documents { found: Vec::new(), validates: true };
         let text = "kind: A\napiVersion: v1\n---\n---\nkind: List\napiVersion: v1\nitems:\n- {kind: B, apiVersion: v1}\n";
-        add(&mut documents, "f", text.as_bytes()).expect("is valid");
-        assert_eq!(documents.iter().map(|d| crate::value::kind(&d.value)).collect::<Vec<_>>(), ["A", "B"]);
+        documents.add("f", text.as_bytes()).expect("is valid");
+        assert_eq!(documents.found.iter().map(|d| crate::value::kind(&d.value)).collect::<Vec<_>>(), ["A", "B"]);
     }
 
     #[test]
     fn objects_without_kind_are_refused() {
-        let error = add(&mut Vec::new(), "f.yaml", b"b: 1\na: x").expect_err("has no kind");
-        assert_eq!(error.text(), r#"error: unable to decode "f.yaml": Object 'Kind' is missing in '{"a":"x","b":1}'"#);
+        let refused = |validates, text: &str| {
+            Documents { found: Vec::new(), validates }.add("f.yaml", text.as_bytes()).expect_err("has no kind").text()
+        };
+        assert_eq!(refused(false, "b: 1\na: x"), r#"error: unable to decode "f.yaml": Object 'Kind' is missing in '{"a":"x","b":1}'"#);
+        let validating = "error: error validating \"f.yaml\": error validating data: ";
+        assert!(refused(true, "b: 1").starts_with(&format!("{validating}[apiVersion not set, kind not set]; if you choose")));
+        assert!(refused(true, "[1]").starts_with(&format!("{validating}invalid object to validate; ")));
+        assert!(refused(true, "a: [").starts_with("error: error parsing f.yaml: error converting YAML to JSON: yaml: "));
     }
 }

@@ -145,10 +145,10 @@ pub fn target(config: &Value, globals: &Globals) -> Result<Target> {
     let context = match find(config, "contexts", &context_name) {
         Some(context) => context.clone(),
         None if globals.context.is_some() => {
-            return Err(Error::message(format!("context \"{context_name}\" does not exist")));
+            return Err(Error::Plain(format!("Error in configuration: context was not found for specified context: {context_name}")));
         }
         None if !context_name.is_empty() => {
-            return Err(Error::message(format!("context was not found for specified context: {context_name}")));
+            return Err(Error::Plain(format!("Error in configuration: context was not found for specified context: {context_name}")));
         }
         None => json!({}),
     };
@@ -157,10 +157,10 @@ pub fn target(config: &Value, globals: &Globals) -> Result<Target> {
         match find(config, list, &name) {
             Some(entry) => Ok(entry.clone()),
             None if name.is_empty() => Ok(json!({})),
-            None => Err(Error::message(format!("{words} \"{name}\" does not exist"))),
+            None => Err(Error::message(format!("{words} \"{name}\"{}", if list == "users" { " does not exist" } else { "" }))),
         }
     };
-    let mut cluster = pick("clusters", &globals.cluster, "cluster", "cluster")?;
+    let mut cluster = pick("clusters", &globals.cluster, "cluster", "no server found for cluster")?;
     let mut user = pick("users", &globals.user, "user", "auth info")?;
     let mut namespace = text(&context, "namespace").to_owned();
     let mut in_cluster = false;
@@ -303,6 +303,8 @@ mod tests {
         let target = super::target(&config, &globals).expect("is complete");
         assert_eq!((target.server(), target.namespace.as_str()), ("https://127.0.0.1:1", "m"));
         let missing = Globals { context: Some("nope".into()), ..Globals::default() };
-        assert_eq!(super::target(&config, &missing).expect_err("fails").text(), "error: context \"nope\" does not exist");
+        assert_eq!(super::target(&config, &missing).expect_err("fails").text(),
+            "Error in configuration: context was not found for specified context: nope"
+        );
     }
 }

@@ -22,6 +22,7 @@ mod generate;
 mod jsonpath;
 mod merge;
 mod printers;
+mod rules;
 mod stream;
 mod value;
 

@@ -189,11 +189,31 @@ pub async fn objects_of(context: &Context, matches: &ArgMatches, selection: Sele
             let namespace = (!matches.on("all-namespaces")).then_some(namespace.as_str());
             let mut found = Vec::new();
             for resource in resources {
-                let (items, _) = read_list(context, collection_path(matches, &resource, namespace)).await?;
+                let (items, _) = read_list(context, collection_path(matches, &resource, namespace))
+                    .await
+                    .map_err(|error| not_listed(error, matches, &resource))?;
                 found.extend(items.into_iter().map(|object| Item::of_object(resource.clone(), object)));
             }
             Ok(found)
         }
+    }
+}
+
+/// Says which list the server refused, and with which selectors.
+pub fn not_listed(error: Error, matches: &ArgMatches, resource: &Resource) -> Error {
+    match error {
+        Error::Status(mut status) if ["BadRequest", "NotFound"].contains(&status.reason.as_str()) => {
+            let name = format!("{}/{}, Resource={}", resource.group, resource.version, resource.plural);
+            let selectors = ["selector", "field-selector"].map(|flag| machinery::go_text::quote(matches.text(flag).unwrap_or("")));
+            status.message = if selectors.iter().all(|selector| selector == "\"\"") {
+                format!("Unable to list \"{name}\": {}", status.message)
+            } else {
+                let [labels, fields] = selectors;
+                format!("Unable to find \"{name}\" that match label selector {labels}, field selector {fields}: {}", status.message)
+            };
+            Error::Status(status)
+        }
+        other => other,
     }
 }
 

@@ -39,7 +39,7 @@ pub async fn open(api: &Api, path: &str, protocols: &str) -> Result<(Socket, Str
         let status = Status::from_body(code, &body);
         return Err(match status.reason.as_str() {
             // Upstream's stream clients lose the Status of these and show the words.
-            "InternalError" | "BadRequest" | "" => Error::message(status.message),
+            "InternalError" | "BadRequest" | "" => Error::message(format!("unable to upgrade connection: {}", status.message)),
             _ => Error::Status(Box::new(status)),
         });
     }

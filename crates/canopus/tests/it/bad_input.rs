@@ -69,7 +69,9 @@ fn bad_requests_get_clear_errors_and_the_server_goes_on() {
     expect(send(&cluster, "/api/v1/pods", &stranger, None), "401", "Unauthorized");
 
     let bomb = "a: &a [x,x,x,x,x,x,x,x,x]\n".to_owned()
-        + &(b'b'..=b'j').map(|c| format!("{0}: &{0} [{1}]\n", c as char, vec![format!("*{}", (c - 1) as char); 9].join(","))).collect::<String>();
+        + &(b'b'..=b'j')
+            .map(|c| format!("{0}: &{0} [{1}]\n", c as char, vec![format!("*{}", (c - 1) as char); 9].join(",")))
+            .collect::<String>();
     let file = cluster.root().join("bomb");
     std::fs::write(&file, bomb).unwrap();
     let data = format!("@{}", file.display());

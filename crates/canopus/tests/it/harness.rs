@@ -56,7 +56,11 @@ impl Cluster {
         }
         let mirrors = cluster.root().join("containerd/certs.d/_default");
         std::fs::create_dir_all(&mirrors).unwrap();
-        std::fs::write(mirrors.join("hosts.toml"), "[host.\"http://127.0.0.1:5000\"]\n  capabilities = [\"pull\", \"resolve\"]\n").unwrap();
+        std::fs::write(
+            mirrors.join("hosts.toml"),
+            "[host.\"http://127.0.0.1:5000\"]\n  capabilities = [\"pull\", \"resolve\"]\n",
+        )
+        .unwrap();
         cluster.up();
         cluster
     }
@@ -76,7 +80,11 @@ impl Cluster {
             succeed(cluster.inside(namespace, "ip").args(["link", "set", "lo", "up"]));
         }
         let (node, world) = (cluster.namespace.as_str(), cluster.world.as_str());
-        succeed(cluster.inside(node, "ip").args(["link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", world]));
+        succeed(
+            cluster
+                .inside(node, "ip")
+                .args(["link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", world]),
+        );
         for (namespace, address) in [(node, NODE_ADDRESS), (world, WORLD_ADDRESS)] {
             succeed(cluster.inside(namespace, "ip").args(["address", "add", &format!("{address}/24"), "dev", "eth0"]));
             succeed(cluster.inside(namespace, "ip").args(["link", "set", "eth0", "up"]));
@@ -102,7 +110,9 @@ impl Cluster {
     /// `canopus up` in the node's namespace; returns what it printed.
     pub fn up(&self) -> String {
         let mut command = self.canopus();
-        command.args(["up", "--no-kubeconfig", "--node-name", "node-1", "--wait-seconds", "180", "--root-dir"]).arg(self.root());
+        command
+            .args(["up", "--no-kubeconfig", "--node-name", "node-1", "--wait-seconds", "180", "--root-dir"])
+            .arg(self.root());
         let output = command.output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success(), "canopus up failed:\n{text}\n{}", String::from_utf8_lossy(&output.stderr));
@@ -140,7 +150,8 @@ impl Cluster {
     pub fn kubectl(&self, name: &str, program: &[&Path], namespace: &str) -> Kubectl<'_> {
         let kubeconfig = self.root().join(format!("{name}.conf"));
         std::fs::copy(self.admin_conf(), &kubeconfig).unwrap();
-        let kubectl = Kubectl { cluster: self, program: program.iter().map(|part| part.to_path_buf()).collect(), kubeconfig };
+        let kubectl =
+            Kubectl { cluster: self, program: program.iter().map(|part| part.to_path_buf()).collect(), kubeconfig };
         kubectl.ok(&["create", "namespace", namespace]);
         kubectl.ok(&["config", "set-context", "--current", &format!("--namespace={namespace}")]);
         kubectl
@@ -190,7 +201,12 @@ impl Kubectl<'_> {
     pub fn command(&self, arguments: &[&str]) -> Command {
         // One that hangs fails the test instead of holding it up for ever.
         let mut command = self.cluster.on_node("timeout");
-        command.arg("--foreground").arg(PATIENCE.as_secs().to_string()).args(&self.program).args(arguments).env("KUBECONFIG", &self.kubeconfig);
+        command
+            .arg("--foreground")
+            .arg(PATIENCE.as_secs().to_string())
+            .args(&self.program)
+            .args(arguments)
+            .env("KUBECONFIG", &self.kubeconfig);
         command.current_dir(self.cluster.root());
         command
     }
@@ -204,7 +220,11 @@ impl Kubectl<'_> {
     pub fn ok(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "kubectl {arguments:?}\n{printed}\n{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "kubectl {arguments:?}\n{printed}\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         printed
     }
 
@@ -212,7 +232,11 @@ impl Kubectl<'_> {
     #[track_caller]
     pub fn fails(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
-        assert!(!output.status.success(), "kubectl {arguments:?} succeeded: {}", String::from_utf8_lossy(&output.stdout));
+        assert!(
+            !output.status.success(),
+            "kubectl {arguments:?} succeeded: {}",
+            String::from_utf8_lossy(&output.stdout)
+        );
         String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
@@ -230,7 +254,9 @@ impl Kubectl<'_> {
         if !found {
             let events = String::from_utf8_lossy(&self.run(&["get", "events"]).stdout).into_owned();
             let pods = String::from_utf8_lossy(&self.run(&["get", "pods", "-o", "wide"]).stdout).into_owned();
-            panic!("kubectl {arguments:?} never printed what was wanted, but:\n{last}\npods:\n{pods}\nevents:\n{events}");
+            panic!(
+                "kubectl {arguments:?} never printed what was wanted, but:\n{last}\npods:\n{pods}\nevents:\n{events}"
+            );
         }
         last
     }

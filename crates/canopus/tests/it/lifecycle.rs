@@ -28,7 +28,8 @@ fn up_twice_does_no_harm_and_down_leaves_only_the_data() {
     let links = succeed(cluster.on_node("ip").args(["-o", "link"]));
     assert!(!links.contains("cni") && !links.contains("veth"), "{links}");
     let suffix = cluster_suffix(&links_before(&cluster));
-    let groups = succeed(Command::new("find").args(["/sys/fs/cgroup", "-maxdepth", "3", "-type", "d", "-name", "canopus-*"]));
+    let groups =
+        succeed(Command::new("find").args(["/sys/fs/cgroup", "-maxdepth", "3", "-type", "d", "-name", "canopus-*"]));
     assert!(suffix.is_none_or(|suffix| !groups.contains(&suffix)), "{groups}");
     assert!(cluster.root().join("store").exists(), "the data stays");
 

@@ -25,7 +25,8 @@ fn as_admin<T: Send>(cluster: &Cluster, work: impl AsyncFnOnce(kube::Client) -> 
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let kubeconfig = Kubeconfig::read_from(cluster.admin_conf()).unwrap();
-                let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+                let config =
+                    kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
                 work(kube::Client::try_from(config).unwrap()).await
             })
         });
@@ -45,7 +46,8 @@ fn twenty_kills_during_writes_lose_nothing_and_touch_no_pod() {
     let kubectl = cluster.own_kubectl("kills");
     kubectl.ok(&["run", "box", "--image=busybox", "--image-pull-policy=IfNotPresent", "--", "sleep", "3600"]);
     kubectl.until(&["get", "pod", "box"], |table| table.contains("Running"));
-    let started = |kubectl: &Kubectl<'_>| kubectl.field("pod", "box", ".status.containerStatuses[0].state.running.startedAt");
+    let started =
+        |kubectl: &Kubectl<'_>| kubectl.field("pod", "box", ".status.containerStatuses[0].state.running.startedAt");
     let before = started(&kubectl);
 
     let acknowledged = Arc::new(Mutex::new(Vec::new()));
@@ -85,7 +87,8 @@ fn write_until(cluster: &Cluster, round: usize, over: &AtomicBool, acknowledged:
                 let mut object = ConfigMap::default();
                 object.metadata.name = Some(name.clone());
                 object.data = Some([("value".to_owned(), "x".repeat(500))].into());
-                let created = tokio::time::timeout(Duration::from_secs(5), objects.create(&PostParams::default(), &object)).await;
+                let created =
+                    tokio::time::timeout(Duration::from_secs(5), objects.create(&PostParams::default(), &object)).await;
                 match created {
                     Ok(Ok(_)) => acknowledged.lock().unwrap().push(name),
                     _ => return,
@@ -130,7 +133,9 @@ spec:
 ";
     let manifest = kubectl.manifest("eater.yaml", eater);
     kubectl.ok(&["create", "-f", &manifest]);
-    kubectl.until(&["get", "pod", "missing"], |table| table.contains("ErrImagePull") || table.contains("ImagePullBackOff"));
+    kubectl.until(&["get", "pod", "missing"], |table| {
+        table.contains("ErrImagePull") || table.contains("ImagePullBackOff")
+    });
     kubectl.until(&["get", "pod", "exits"], |table| table.contains("CrashLoopBackOff"));
     kubectl.until(&["get", "pod", "eater"], |table| table.contains("OOMKilled"));
     let events = kubectl.ok(&["get", "events"]);

@@ -126,7 +126,8 @@ fn the_api_is_reached_through_the_proxy(kubectl: &Kubectl<'_>) {
     let mut line = String::new();
     BufReader::new(proxy.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let address = line.trim().strip_prefix("Starting to serve on ").unwrap_or_else(|| panic!("{line}")).to_owned();
-    let fetch = |path: &str| succeed(kubectl.cluster.on_node("curl").args(["-sSf", &format!("http://{address}{path}")]));
+    let fetch =
+        |path: &str| succeed(kubectl.cluster.on_node("curl").args(["-sSf", &format!("http://{address}{path}")]));
     assert!(fetch("/").contains("\"/api/v1\""));
     assert!(fetch("/api/v1").contains("\"APIResourceList\""));
     let page = fetch(&format!("/api/v1/namespaces/{}/pods/nginx-pod/proxy/", namespace(kubectl)));
@@ -144,7 +145,11 @@ fn a_quota_refuses_and_admits(kubectl: &Kubectl<'_>) {
     let refusal = kubectl.fails(&["create", "-f", &pod]);
     let wanted = "pods \"nginx-pod\" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1";
     assert!(refusal.trim_end().ends_with(wanted), "{refusal}");
-    let edited = kubectl.command(&["edit", "quota", "q"]).env("KUBE_EDITOR", "sed -i 's/pods: \"1\"/pods: \"2\"/'").output().unwrap();
+    let edited = kubectl
+        .command(&["edit", "quota", "q"])
+        .env("KUBE_EDITOR", "sed -i 's/pods: \"1\"/pods: \"2\"/'")
+        .output()
+        .unwrap();
     assert!(edited.status.success(), "{}", String::from_utf8_lossy(&edited.stderr));
     kubectl.until(&["get", "quota", "q", "-o", "jsonpath={.status.hard.pods}"], |hard| hard == "2");
     kubectl.ok(&["create", "-f", &pod]);
@@ -187,8 +192,12 @@ fn a_service_is_reached_from_everywhere(kubectl: &Kubectl<'_>) {
     kubectl.until(&["get", "endpoints", "nginx"], |table| table.matches(":80").count() == 2);
     let page = |url: &str| kubectl.cluster.in_world("curl").args(["-sS", "-m", "5", url]).output().unwrap().stdout;
     let url = format!("http://{NODE_ADDRESS}:{node_port}/");
-    assert!(wait(|| String::from_utf8_lossy(&page(&url)).contains("Welcome to nginx!")), "{url} is not reached from outside");
-    let from_node = succeed(kubectl.cluster.on_node("curl").args(["-sS", "-m", "20", &format!("http://{cluster_ip}/")]));
+    assert!(
+        wait(|| String::from_utf8_lossy(&page(&url)).contains("Welcome to nginx!")),
+        "{url} is not reached from outside"
+    );
+    let from_node =
+        succeed(kubectl.cluster.on_node("curl").args(["-sS", "-m", "20", &format!("http://{cluster_ip}/")]));
     assert!(from_node.contains("Welcome to nginx!"));
 
     kubectl.ok(&["scale", "rs", "nginx", "--replicas=5"]);
@@ -198,13 +207,16 @@ fn a_service_is_reached_from_everywhere(kubectl: &Kubectl<'_>) {
     kubectl.until(&["get", "pod", "box"], |table| table.contains("Running"));
     look_up(kubectl, "nginx", &cluster_ip);
     for url in [format!("http://{cluster_ip}"), "http://nginx".to_owned()] {
-        kubectl.until(&["exec", "box", "--", "timeout", "10", "wget", "-q", "-O-", &url], |page| page.contains("Welcome to nginx!"));
+        kubectl.until(&["exec", "box", "--", "timeout", "10", "wget", "-q", "-O-", &url], |page| {
+            page.contains("Welcome to nginx!")
+        });
     }
     kubectl.ok(&["delete", "namespace", &namespace(kubectl), "--wait=false"]);
 }
 
 /// Busybox asks for the name below each search domain and fails when one of them does not have it.
 fn look_up(kubectl: &Kubectl<'_>, name: &str, address: &str) {
-    let answered = || String::from_utf8_lossy(&kubectl.run(&["exec", "box", "--", "nslookup", name]).stdout).contains(address);
+    let answered =
+        || String::from_utf8_lossy(&kubectl.run(&["exec", "box", "--", "nslookup", name]).stdout).contains(address);
     assert!(wait(answered), "nslookup {name} never found {address}");
 }

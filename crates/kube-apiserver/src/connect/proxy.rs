@@ -19,10 +19,6 @@ use crate::{Body, RequestInfo, Response, Server, body};
 pub async fn serve(server: &Arc<Server>, info: &RequestInfo, request: http::Request<Body>) -> Result<Response, Status> {
     let raw = request.uri().path();
     let rest = remainder(raw, info.parts.len());
-    if rest.is_empty() && matches!(*request.method(), Method::GET | Method::HEAD) {
-        // Relative links of the backend would otherwise lead beside it.
-        return Ok(add_slash(request.uri()));
-    }
     let prefix = raw[..raw.len() - rest.len()].trim_end_matches('/').to_owned();
     let mut path = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
     if let Some(query) = request.uri().query() {
@@ -34,6 +30,10 @@ pub async fn serve(server: &Arc<Server>, info: &RequestInfo, request: http::Requ
         "pods" => wanted.pod(server, &info.namespace, path)?,
         _ => wanted.service(server, &info.namespace, path)?,
     };
+    if rest.is_empty() && matches!(*request.method(), Method::GET | Method::HEAD) {
+        // Relative links of the backend would otherwise lead beside it. A backend that cannot be reached is said first.
+        return Ok(add_slash(request.uri()));
+    }
     forward(server, &target, request, Forward { upgrade_required: false, prefix: Some(prefix) }).await
 }
 

@@ -45,6 +45,17 @@ pub fn serve(server: &Server, path: &str, headers: &HeaderMap) -> Option<Respons
     Some(body::json_bytes(StatusCode::OK, document.to_string()))
 }
 
+/// Whether a path lies in an API that is served, so that what is not found below it is the API's own error: anything below
+/// `/api/`, and below `/apis/` any version of a group that there is.
+pub fn is_served(path: &str) -> bool {
+    let mut parts = path.split('/').filter(|part| !part.is_empty());
+    match (parts.next(), parts.next()) {
+        (Some("api"), Some(_)) => true,
+        (Some("apis"), Some(group)) => model::served().any(|(kind, version)| version.group_of(kind) == group),
+        _ => false,
+    }
+}
+
 /// The aggregated document, if it is asked for in a version that there is.
 fn aggregated(headers: &HeaderMap, core: bool) -> Option<Response> {
     static DOCUMENTS: OnceLock<[[Document; 2]; 2]> = OnceLock::new();
@@ -114,6 +125,16 @@ mod tests {
         assert_eq!(names, sorted);
         let configmaps = list["resources"].as_array().unwrap().iter().find(|r| r["name"] == "configmaps").unwrap();
         assert_eq!(configmaps["storageVersionHash"], "qFsyl6wFWjQ=");
+    }
+
+    #[test]
+    fn what_is_not_found_is_the_apis_own_error_below_a_group_that_is_served() {
+        for path in ["/api/v2", "/api/v1/nope", "/apis/apps", "/apis/apps/v9/x", "/apis/extensions/v1beta1/x"] {
+            assert!(is_served(path), "{path}");
+        }
+        for path in ["/", "/api", "/apis", "/nope", "/apis/example.com", "/apis/example.com/v1/widgets", "/apix/v1"] {
+            assert!(!is_served(path), "{path}");
+        }
     }
 
     #[test]

@@ -49,6 +49,9 @@ pub async fn dispatch(server: &Arc<Server>, ctx: Arc<Context>, request: http::Re
         return style.apply(response).await;
     }
     let style = pretty::Style::of(&ctx, &request);
+    if !crate::discovery::is_served(&ctx.info.path) {
+        return style.apply(nowhere()).await;
+    }
     let response = match resource(server, &ctx, request).await {
         Ok(response) => response,
         Err(status) => http_body::status(&status),
@@ -64,7 +67,15 @@ fn plain_path(server: &Server, ctx: &Context, method: &Method, uri: &http::Uri, 
         },
         _ => None,
     };
-    answered.unwrap_or_else(|| http_body::text(StatusCode::NOT_FOUND, "404 page not found\n"))
+    answered.unwrap_or_else(|| match crate::discovery::is_served(&ctx.info.path) {
+        true => http_body::status(&Status::not_found_path()),
+        false => nowhere(),
+    })
+}
+
+/// The answer below no API: plain text.
+fn nowhere() -> Response {
+    http_body::text(StatusCode::NOT_FOUND, "404 page not found\n")
 }
 
 /// One request for a resource, taken apart.
@@ -93,6 +104,10 @@ async fn resource(server: &Arc<Server>, ctx: &Arc<Context>, request: http::Reque
         return Err(Status::not_found_path());
     }
     if kind.namespaced && namespace.is_empty() && !path_name.is_empty() {
+        return Err(Status::not_found_path());
+    }
+    if kind.namespaced && namespace.is_empty() && !kind.verbs.contains(&Verb::List) {
+        // What cannot be listed has no path over all namespaces.
         return Err(Status::not_found_path());
     }
     if let Some(warning) = version.warning(kind) {

@@ -52,7 +52,6 @@ pub async fn run(context: &Context, matches: &ArgMatches) -> Result<()> {
     }
     let mut text = String::new();
     if output == "name" {
-        found.sort_by_key(|resource| resource.group_resource());
         found.iter().for_each(|resource| text.push_str(&format!("{}\n", resource.group_resource())));
         context.console.text(&text);
     } else {
@@ -88,6 +87,6 @@ mod tests {
     fn types_are_listed_by_group_and_name() {
         let out = Fake::new().run("api-resources --api-group=apps").out;
         assert_eq!(out, "NAME          SHORTNAMES   APIVERSION   NAMESPACED   KIND\ndeployments   deploy       apps/v1      true         Deployment\nreplicasets   rs           apps/v1      true         ReplicaSet\n");
-        assert!(Fake::new().run("api-resources -o name --namespaced=false").out.starts_with("clusterroles.rbac.authorization.k8s.io\nnamespaces\n"));
+        assert!(Fake::new().run("api-resources -o name --namespaced=false").out.starts_with("namespaces\nnodes\nclusterroles.rbac.authorization.k8s.io\n"));
     }
 }

@@ -86,20 +86,10 @@ async fn rules(context: &Context, matches: &ArgMatches) -> Result<()> {
     let review = json!({"kind": "SelfSubjectRulesReview", "apiVersion": "authorization.k8s.io/v1", "metadata": {}, "spec": {"namespace": namespace}});
     let answer = context.api().await?.post(&format!("{GROUP}/selfsubjectrulesreviews"), &review).await?;
     let mut table = if matches.on("no-headers") { String::new() } else { "Resources\tNon-Resource URLs\tResource Names\tVerbs\n".to_owned() };
-    let joined = |rule: &Value, key: &str| {
-        let parts: Vec<&str> = list(rule, key).iter().filter_map(Value::as_str).collect();
-        format!("[{}]", parts.join(" "))
-    };
-    for rule in list(&answer, "status.resourceRules") {
-        for group in list(rule, "apiGroups").iter().filter_map(Value::as_str) {
-            for resource in list(rule, "resources").iter().filter_map(Value::as_str) {
-                let name = if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
-                table.push_str(&format!("{name}\t[]\t{}\t{}\n", joined(rule, "resourceNames"), joined(rule, "verbs")));
-            }
-        }
-    }
-    for rule in list(&answer, "status.nonResourceRules") {
-        table.push_str(&format!("\t{}\t[]\t{}\n", joined(rule, "nonResourceURLs"), joined(rule, "verbs")));
+    let rules: Vec<Value> =
+        list(&answer, "status.resourceRules").iter().chain(list(&answer, "status.nonResourceRules")).cloned().collect();
+    for row in crate::rules::rows(&rules) {
+        table.push_str(&format!("{row}\n"));
     }
     context.console.text(&align(&table, 6, 3));
     Ok(())

@@ -185,7 +185,7 @@ fn said(item: &Item, matches: &ArgMatches, dry_run: DryRun) -> String {
 /// Waits until the object is gone or another has its name.
 pub async fn gone(api: &Api, item: &Item, uid: &str, deadline: Option<Instant>) -> Result<()> {
     let timed_out = || {
-        let label = format!("{}/{}", item.resource.group_resource(), item.name);
+        let label = format!("{}/{}", item.resource.plural, item.name);
         Error::message(format!("timed out waiting for the condition on {label}"))
     };
     let is_gone = |object: &Value| !uid.is_empty() && text(object, "metadata.uid") != uid;

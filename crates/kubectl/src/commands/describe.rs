@@ -42,9 +42,11 @@ pub async fn run(context: &Context, matches: &ArgMatches) -> Result<()> {
         }
         collections => items = selection::objects_of(context, matches, collections).await?,
     }
+    // The events of many objects would bury them.
+    let with_events = matches.on_or("show-events", items.len() == 1);
     let mut first = true;
     for item in &items {
-        match describe::describe(context, item, matches.on_or("show-events", true)).await {
+        match describe::describe(context, item, with_events).await {
             Ok(text) => {
                 context.console.text(&if first { text } else { format!("\n\n{text}") });
                 first = false;

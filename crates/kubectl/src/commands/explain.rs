@@ -29,7 +29,7 @@ pub async fn run(context: &Context, matches: &ArgMatches) -> Result<()> {
     let first = discovery.candidates(parts[0]);
     let (resource, fields) = match first.first() {
         Some(found) => ((*found).clone(), &parts[1..]),
-        None => (discovery.find(parts[0])?, &parts[1..]),
+        None => return Err(Error::Plain(format!("the server doesn't have a resource type \"{}\"", parts[0]))),
     };
     let resource = match matches.text("api-version").filter(|version| !version.is_empty()) {
         Some(version) => first
@@ -63,10 +63,11 @@ pub async fn run(context: &Context, matches: &ArgMatches) -> Result<()> {
     let mut here = root;
     for (index, name) in fields.iter().enumerate() {
         let Some(field) = explain.object(here).and_then(|object| object["properties"].get(*name)) else {
+            context.console.text(&out);
             return Err(Error::message(format!("field \"{name}\" does not exist")));
         };
         if index + 1 == fields.len() {
-            out.push_str(&format!("FIELD: {name} <{}>\n{}\n\n", explain.type_name(field), explain.enumeration(field)).replace("\n\n\n", "\n\n"));
+            out.push_str(&format!("FIELD: {name} <{}>\n{}\n", explain.type_name(field), explain.enumeration(field)));
         }
         here = field;
     }
@@ -129,7 +130,7 @@ impl<'d> Explain<'d> {
 
     fn enumeration(&self, schema: &'d Value) -> String {
         let values: Vec<String> = list(self.resolve(schema), "enum").iter().map(crate::value::show).collect();
-        if values.is_empty() { String::new() } else { format!("ENUM:\n{}", values.iter().map(|value| format!("    {value}\n")).collect::<String>()) }
+        if values.is_empty() { "\n".to_owned() } else { format!("ENUM:\n{}", values.iter().map(|value| format!("    {value}\n")).collect::<String>()) }
     }
 
     fn print(&self, schema: &'d Value, out: &mut String) {
@@ -142,8 +143,9 @@ impl<'d> Explain<'d> {
         }
         if words.iter().all(|words| words.is_empty()) {
             out.push_str("    <empty>\n");
+        } else {
+            out.push_str("    \n");
         }
-        out.push_str("    \n");
         let Some(object) = self.object(schema) else {
             out.push('\n');
             return;
@@ -161,9 +163,13 @@ impl<'d> Explain<'d> {
             let field = &object["properties"][name];
             let mark = if required.contains(&name.as_str()) { " -required-" } else { "" };
             out.push_str(&format!("{}{name}\t<{}>{mark}\n", " ".repeat(indent), self.type_name(field)));
-            let values: Vec<String> = list(self.resolve(field), "enum").iter().map(crate::value::show).collect();
+            let values: Vec<String> = list(self.resolve(field), "enum")
+                .iter()
+                .map(|value| if value == "" { "\"\"".to_owned() } else { crate::value::show(value) })
+                .collect();
             if !values.is_empty() {
-                out.push_str(&format!("{}enum: {}\n", " ".repeat(indent), values.join(", ")));
+                let more = if values.len() > 4 { ", ...." } else { "" };
+                out.push_str(&format!("{}enum: {}{more}\n", " ".repeat(indent), values[..values.len().min(4)].join(", ")));
             }
             if !self.recursive {
                 let words = match text(field, "description") {
@@ -217,7 +223,7 @@ mod tests {
         let fake = Fake::new().answer("GET /openapi/v3/api/v1", 200, document);
         assert_eq!(
             fake.run("explain pod.spec").out,
-            "KIND:       Pod\nVERSION:    v1\n\nFIELD: spec <PodSpec>\n\nDESCRIPTION:\n    What is wanted.\n    A spec.\n    \nFIELDS:\n  containers\t<[]string> -required-\n    Them.\n\n\n"
+            "KIND:       Pod\nVERSION:    v1\n\nFIELD: spec <PodSpec>\n\n\nDESCRIPTION:\n    What is wanted.\n    A spec.\n    \nFIELDS:\n  containers\t<[]string> -required-\n    Them.\n\n\n"
         );
         assert_eq!(fake.run("explain pod.nope").err, "error: field \"nope\" does not exist\n");
     }

@@ -49,7 +49,7 @@ pub async fn run(context: &Context, matches: &ArgMatches) -> Result<()> {
         selection::Selection::Collections(_) => return Err(Error::message("resource(s) were provided, but no name was specified")),
     };
     for item in items {
-        let service = service(matches, &item)?;
+        let service = service(context, matches, &item)?;
         let exposed = if report.dry_run == DryRun::Client {
             service
         } else {
@@ -62,7 +62,7 @@ pub async fn run(context: &Context, matches: &ArgMatches) -> Result<()> {
     Ok(())
 }
 
-fn service(matches: &ArgMatches, item: &Item) -> Result<Value> {
+fn service(context: &Context, matches: &ArgMatches, item: &Item) -> Result<Value> {
     let object = &item.object;
     let name = matches.text("name").filter(|name| !name.is_empty()).unwrap_or(&item.name);
     let selector = match matches.text("service-selector").filter(|selector| !selector.is_empty()) {
@@ -76,7 +76,7 @@ fn service(matches: &ArgMatches, item: &Item) -> Result<Value> {
     };
     let ports = ports(matches, object)?;
     let mut metadata = json!({"name": name});
-    if let Some(namespace) = &item.namespace {
+    if let Some(namespace) = item.namespace.as_ref().filter(|_| context.globals.namespace.is_some()) {
         metadata["namespace"] = namespace.as_str().into();
     }
     if !labels.is_empty() {

@@ -114,7 +114,7 @@ impl Get<'_> {
                     let query = selection::collection_path(self.matches, &resource, self.namespace());
                     match self.whole_table(query).await {
                         Ok(table) => tables.push((resource, table)),
-                        Err(error) => errors.push(error),
+                        Err(error) => errors.push(selection::not_listed(error, self.matches, &resource)),
                     }
                 }
             }
@@ -201,7 +201,7 @@ impl Get<'_> {
                     let query = selection::collection_path(self.matches, &resource, self.namespace());
                     match selection::read_list(self.context, query).await {
                         Ok((objects, _)) => found.extend(objects),
-                        Err(error) => errors.push(error),
+                        Err(error) => errors.push(selection::not_listed(error, self.matches, &resource)),
                     }
                 }
             }

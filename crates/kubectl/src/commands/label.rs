@@ -84,7 +84,7 @@ pub async fn change(context: &Context, matches: &ArgMatches, kind: &Kind) -> Res
         }
         if lists {
             if items.len() > 1 {
-                context.console.line(&format!("Listing {} for {}/{}:", kind.field, value::kind(&item.object), item.name));
+                context.console.line(&format!("Listing {} for {}.{}/{}:", kind.field, item.resource.kind, item.resource.group, item.name));
             }
             let mut lines: Vec<String> = at(&item.object, &format!("metadata.{}", kind.field))
                 .as_object()
@@ -111,7 +111,7 @@ fn parse(words: &[String], kind: &Kind) -> Result<Changes> {
         if let Some((key, text)) = word.split_once('=') {
             let problems = (kind.check)(text);
             if !problems.is_empty() {
-                return Err(Error::message(format!("invalid {} value: \"{text}\": {}", kind.noun, problems.join(";"))));
+                return Err(Error::message(format!("invalid {} value: \"{word}\": {}", kind.noun, problems.join(";"))));
             }
             changes.set.push((key.to_owned(), text.to_owned()));
         } else if let Some(key) = word.strip_suffix('-').filter(|key| !key.is_empty()) {
@@ -120,8 +120,8 @@ fn parse(words: &[String], kind: &Kind) -> Result<Changes> {
             return Err(Error::message(format!("unknown {} spec: {word}", kind.noun)));
         }
     }
-    if let Some((key, _)) = changes.set.iter().find(|(key, _)| changes.remove.contains(key)) {
-        return Err(Error::message(format!("can not both modify and remove {} in the same command: {key}", article(kind))));
+    if changes.set.iter().any(|(key, _)| changes.remove.contains(key)) {
+        return Err(Error::message(format!("can not both modify and remove {} in the same command", article(kind))));
     }
     Ok(changes)
 }
@@ -144,7 +144,11 @@ async fn change_one(
     if !matches.on("overwrite") {
         for (key, text) in &changes.set {
             if let Some(old) = has(key).filter(|old| old != text) {
-                return Err(Error::message(format!("'{key}' already has a value ({old}), and --overwrite is false")));
+                let problem = format!("'{key}' already has a value ({old}), and --overwrite is false");
+                return Err(Error::message(match kind.noun {
+                    "label" => problem,
+                    _ => format!("--overwrite is false but found the following declared annotation(s): {problem}"),
+                }));
             }
         }
     }

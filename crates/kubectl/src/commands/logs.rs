@@ -57,11 +57,11 @@ pub async fn run(context: &Context, matches: &ArgMatches) -> Result<()> {
             (pods, true)
         }
         ([word, ..], None) => {
-            let item = pods::named(context, matches, word).await?;
+            let namespace = context.namespace().await?;
+            let item = pods::named(context, matches, word).await.map_err(|error| missing(error, word, &namespace))?;
             if value::kind(&item.object) == "Pod" {
                 (vec![item.object], false)
             } else {
-                let namespace = item.namespace.clone().unwrap_or_default();
                 let mut pods = pods::pods_of(context, &namespace, &pods::pod_selector(&item.object)?).await?;
                 if pods.is_empty() {
                     return Err(Error::message(format!("timed out waiting for the condition: no pods found for {}", item.label())));
@@ -104,6 +104,14 @@ pub async fn run(context: &Context, matches: &ArgMatches) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A pod that is not there is told with the namespace that was looked in.
+fn missing(error: Error, word: &str, namespace: &str) -> Error {
+    if !error.is_not_found() || word.contains('/') {
+        return error;
+    }
+    Error::message(format!("error from server (NotFound): {error} in namespace \"{namespace}\""))
 }
 
 struct Logs<'a> {

@@ -117,11 +117,16 @@ pub async fn run(context: &Context, matches: &ArgMatches) -> Result<()> {
 async fn wait_one(context: &Context, report: &Report<'_>, goal: &Goal, item: &Item, deadline: Instant) -> Result<()> {
     let api = context.api().await?;
     if matches!(goal, Goal::Gone) {
+        // What is not there is not waited for, and nothing is said of it.
+        match api.get(&item.path()).await {
+            Err(error) if error.is_not_found() => return Ok(()),
+            first => drop(first?),
+        }
         delete::gone(api, item, text(&item.object, "metadata.uid"), Some(deadline)).await?;
         return report.done_as(&item.object, &item.label(), "condition met");
     }
     let timed_out =
-        || Error::message(format!("timed out waiting for the condition on {}/{}", item.resource.group_resource(), item.name));
+        || Error::message(format!("timed out waiting for the condition on {}/{}", item.resource.plural, item.name));
     if matches!(goal, Goal::There) {
         loop {
             match api.get(&item.path()).await {

@@ -64,9 +64,10 @@ pub fn service_account(out: &mut Text, account: &Value, _: &Related) {
     out.head(account, true);
     out.labels(0, account);
     out.annotations(0, account);
-    for (label, field) in [("Image pull secrets", "imagePullSecrets"), ("Mountable secrets", "secrets")] {
-        let names: Vec<String> = list(account, field).iter().map(|entry| text(entry, "name").to_owned()).collect();
-        out.column(0, label, &names);
+    let names = |field: &str| -> Vec<String> { list(account, field).iter().map(|entry| text(entry, "name").to_owned()).collect() };
+    out.column(0, "Image pull secrets", &names("imagePullSecrets"));
+    // Accounts list secrets no more, unless somebody did by hand.
+    if !names("secrets").is_empty() {
+        out.column(0, "Mountable secrets", &names("secrets"));
     }
-    out.field(0, "Tokens", "<none>");
 }

@@ -106,7 +106,7 @@ pub fn write(out: &mut Text, events: &[Value], now: jiff::Timestamp) {
             "{}\t{}\t{interval}\t{from}\t{}",
             text(event, "type"),
             text(event, "reason"),
-            text(event, "message").trim().replace('\n', " ").replace('\t', " ")
+            text(event, "message").trim().replace(['\n', '\t'], " ")
         ));
     }
 }

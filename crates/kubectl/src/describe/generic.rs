@@ -3,20 +3,15 @@
 use serde_json::Value;
 
 use super::text::Text;
-use crate::value::{self, show, text};
+use crate::value::{self, show};
 
 pub fn describe(out: &mut Text, object: &Value) {
     out.head(object, true);
     out.labels(0, object);
     out.annotations(0, object);
-    out.field(0, "API Version", text(object, "apiVersion"));
-    out.field(0, "Kind", value::kind(object));
     let mut rest = value::sorted(object);
     for gone in ["name", "namespace", "labels", "annotations", "managedFields"] {
         value::remove(&mut rest, &["metadata", gone]);
-    }
-    for gone in ["apiVersion", "kind"] {
-        value::remove(&mut rest, &[gone]);
     }
     fields(out, &rest, 0);
 }
@@ -39,6 +34,7 @@ fn fields(out: &mut Text, value: &Value, level: usize) {
                     }
                 }
             }
+            Value::Null => out.field(level, &label, "<nil>"),
             scalar => out.field(level, &label, show(scalar)),
         }
     }

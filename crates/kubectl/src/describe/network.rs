@@ -98,7 +98,7 @@ pub fn endpoint_slice(out: &mut Text, slice: &Value, _: &Related) {
     out.annotations(0, slice);
     out.field(0, "AddressType", text(slice, "addressType"));
     if list(slice, "ports").is_empty() {
-        out.field(0, "Ports", "<unset>");
+        out.line(0, "Ports: <unset>");
     } else {
         out.line(0, "Ports:");
         out.line(1, "Name\tPort\tProtocol");
@@ -110,7 +110,7 @@ pub fn endpoint_slice(out: &mut Text, slice: &Value, _: &Related) {
         }
     }
     if list(slice, "endpoints").is_empty() {
-        out.field(0, "Endpoints", "<none>");
+        out.line(0, "Endpoints: <none>");
         return;
     }
     out.line(0, "Endpoints:");

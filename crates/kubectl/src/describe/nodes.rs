@@ -17,8 +17,10 @@ pub fn node(out: &mut Text, node: &Value, related: &Related) {
     out.labels(0, node);
     out.annotations(0, node);
     out.field(0, "CreationTimestamp", time(text(node, "metadata.creationTimestamp")));
-    let taints: Vec<String> = list(node, "spec.taints")
-        .iter()
+    let mut taints: Vec<&Value> = list(node, "spec.taints").iter().collect();
+    taints.sort_by_key(|taint| (text(taint, "effect"), text(taint, "key")));
+    let taints: Vec<String> = taints
+        .into_iter()
         .map(|taint| match text(taint, "value") {
             "" => format!("{}:{}", text(taint, "key"), text(taint, "effect")),
             value => format!("{}={value}:{}", text(taint, "key"), text(taint, "effect")),
@@ -26,10 +28,10 @@ pub fn node(out: &mut Text, node: &Value, related: &Related) {
         .collect();
     out.column(0, "Taints", &taints);
     out.field(0, "Unschedulable", value::flag(node, "spec.unschedulable").to_string());
-    out.line(0, "Lease:");
     match related.others.first() {
-        None => out.line(1, "Failed to get lease"),
+        None => out.field(0, "Lease", format!("Failed to get lease: leases.coordination.k8s.io \"{}\" not found", value::name(node))),
         Some(lease) => {
+            out.line(0, "Lease:");
             out.field(1, "HolderIdentity", text(lease, "spec.holderIdentity"));
             let acquired = text(lease, "spec.acquireTime");
             out.field(1, "AcquireTime", if acquired.is_empty() { "<unset>".to_owned() } else { time(acquired) });
@@ -43,7 +45,7 @@ pub fn node(out: &mut Text, node: &Value, related: &Related) {
         ("LastTransitionTime", "lastTransitionTime"),
         ("Reason", "reason"),
         ("Message", "message"),
-    ]);
+    ], " ");
     out.line(0, "Addresses:");
     list(node, "status.addresses").iter().for_each(|address| out.field(1, text(address, "type"), text(address, "address")));
     for (label, path) in [("Capacity", "status.capacity"), ("Allocatable", "status.allocatable")] {
@@ -64,7 +66,6 @@ pub fn node(out: &mut Text, node: &Value, related: &Related) {
         ("Architecture", "architecture"),
         ("Container Runtime Version", "containerRuntimeVersion"),
         ("Kubelet Version", "kubeletVersion"),
-        ("Kube-Proxy Version", "kubeProxyVersion"),
     ] {
         out.field(1, label, text(at(node, "status.nodeInfo"), field));
     }
@@ -95,7 +96,7 @@ fn percent(part: &Quantity, whole: &Quantity) -> String {
 
 fn pods(out: &mut Text, node: &Value, pods: &[Value]) {
     let allocatable = at(node, "status.allocatable");
-    let columns = [("requests", "cpu"), ("limits", "cpu"), ("requests", "memory"), ("limits", "memory")];
+    let columns = [("requests", "cpu"), ("limits", "cpu"), ("requests", "memory"), ("limits", "memory"), ("requests", "ephemeral-storage"), ("limits", "ephemeral-storage")];
     out.line(0, format!("Non-terminated Pods:\t({} in total)", pods.len()));
     out.line(1, "Namespace\tName\t\tCPU Requests\tCPU Limits\tMemory Requests\tMemory Limits\tAge");
     out.line(1, "---------\t----\t\t------------\t----------\t---------------\t-------------\t---");
@@ -105,7 +106,10 @@ fn pods(out: &mut Text, node: &Value, pods: &[Value]) {
         let mut cells = Vec::new();
         for (at, (field, resource)) in columns.iter().enumerate() {
             let asked = sum(pod, field, resource);
-            cells.push(format!("{asked} ({})", percent(&asked, &quantity(&allocatable[*resource]))));
+            // Storage has its sum below, and no column.
+            if *resource != "ephemeral-storage" {
+                cells.push(format!("{asked} ({})", percent(&asked, &quantity(&allocatable[*resource]))));
+            }
             totals[at] = if totals[at].is_zero() { asked } else { totals[at].add(&asked) };
         }
         let age = machinery::time::age(Some(text(pod, "metadata.creationTimestamp")), now);
@@ -115,7 +119,7 @@ fn pods(out: &mut Text, node: &Value, pods: &[Value]) {
     out.line(1, "(Total limits may be over 100 percent, i.e., overcommitted.)");
     out.line(1, "Resource\tRequests\tLimits");
     out.line(1, "--------\t--------\t------");
-    for (row, resource) in ["cpu", "memory"].into_iter().enumerate() {
+    for (row, resource) in ["cpu", "memory", "ephemeral-storage"].into_iter().enumerate() {
         let whole = quantity(&allocatable[resource]);
         let cell = |total: &Quantity| format!("{total} ({})", percent(total, &whole));
         out.line(1, format!("{resource}\t{}\t{}", cell(&totals[row * 2]), cell(&totals[row * 2 + 1])));

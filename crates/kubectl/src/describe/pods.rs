@@ -65,7 +65,7 @@ pub fn pod(out: &mut Text, pod: &Value, _: &Related) {
         out.line(0, "Conditions:");
         out.line(1, "Type\tStatus");
         for condition in list(pod, "status.conditions") {
-            out.line(1, format!("{}\t{} ", text(condition, "type"), text(condition, "status")));
+            out.line(1, format!("{} \t{} ", text(condition, "type"), text(condition, "status")));
         }
     }
     volumes(out, list(pod, "spec.volumes"), 0);
@@ -131,9 +131,14 @@ fn containers(out: &mut Text, label: &str, pod: &Value, containers: &[Value], st
     for container in containers {
         let name = text(container, "name");
         let status = statuses.and_then(|all| all.iter().find(|status| text(status, "name") == name));
-        out.line(level + 1, format!("{name}:"));
-        self::container(out, pod, container, status, level + 2);
+        out.line(1, format!("{}{name}:", inset(level)));
+        self::container(out, pod, container, status, 2);
     }
+}
+
+/// In a template names stand one column further in than in a pod, and what is below them at the same place.
+fn inset(level: usize) -> &'static str {
+    if level > 0 { " " } else { "" }
 }
 
 fn container(out: &mut Text, pod: &Value, container: &Value, status: Option<&Value>, level: usize) {
@@ -148,8 +153,8 @@ fn container(out: &mut Text, pod: &Value, container: &Value, status: Option<&Val
     let joined = |field: &str| {
         let shown: Vec<String> = ports
             .iter()
-            .map(|port| match (field, text(port, "name")) {
-                ("containerPort", name) if !name.is_empty() => format!("{}/{} ({name})", int(port, field), text(port, "protocol")),
+            .map(|port| match text(port, "name") {
+                name if !name.is_empty() => format!("{}/{} ({name})", int(port, field), text(port, "protocol")),
                 _ => format!("{}/{}", int(port, field), text(port, "protocol")),
             })
             .collect();
@@ -277,9 +282,9 @@ fn environment(out: &mut Text, pod: &Value, container: &Value, level: usize) {
             format!("{} ({}:{})", field_value(pod, text(field, "fieldPath")), text(field, "apiVersion"), text(field, "fieldPath"))
         } else if let Some(resource) = source.get("resourceFieldRef") {
             format!("({})", text(resource, "resource"))
-        } else if let Some((key, kind)) = [("secretKeyRef", "secret"), ("configMapKeyRef", "config map")].into_iter().find(|(key, _)| source.get(key).is_some()) {
+        } else if let Some((key, kind)) = [("secretKeyRef", "in secret"), ("configMapKeyRef", "of config map")].into_iter().find(|(key, _)| source.get(key).is_some()) {
             let reference = &source[key];
-            format!("<set to the key '{}' in {kind} '{}'>\tOptional: {}", text(reference, "key"), text(reference, "name"), value::flag(reference, "optional"))
+            format!("<set to the key '{}' {kind} '{}'>\tOptional: {}", text(reference, "key"), text(reference, "name"), value::flag(reference, "optional"))
         } else {
             text(variable, "value").replace('\n', &format!("\n{}  \t", "  ".repeat(level)))
         };
@@ -297,12 +302,12 @@ fn field_value<'p>(pod: &'p Value, path: &str) -> &'p str {
 
 fn volumes(out: &mut Text, volumes: &[Value], level: usize) {
     if volumes.is_empty() {
-        return;
+        return out.field(level, "Volumes", "<none>");
     }
     out.line(level, "Volumes:");
     for volume in volumes {
-        out.line(level + 1, format!("{}:", text(volume, "name")));
-        self::volume(out, volume, level + 2);
+        out.line(1, format!("{}{}:", inset(level), text(volume, "name")));
+        self::volume(out, volume, 2);
     }
 }
 

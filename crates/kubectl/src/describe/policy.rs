@@ -17,7 +17,7 @@ pub fn namespace(out: &mut Text, namespace: &Value, related: &Related) {
         ("LastTransitionTime", "lastTransitionTime"),
         ("Reason", "reason"),
         ("Message", "message"),
-    ]);
+    ], "");
     let (limits, quotas): (Vec<&Value>, Vec<&Value>) = related.others.iter().partition(|object| value::kind(object) == "LimitRange");
     out.line(0, "");
     if quotas.is_empty() {
@@ -34,9 +34,9 @@ pub fn namespace(out: &mut Text, namespace: &Value, related: &Related) {
         out.line(0, "No LimitRange resource.");
     } else {
         out.line(0, "Resource Limits");
-        out.line(1, "Type\tResource\tMin\tMax\tDefault Request\tDefault Limit\tMax Limit/Request Ratio");
-        out.line(1, "----\t--------\t---\t---\t---------------\t-------------\t-----------------------");
-        limits.iter().for_each(|limit| limit_rows(out, 1, limit));
+        out.line(0, " Type\tResource\tMin\tMax\tDefault Request\tDefault Limit\tMax Limit/Request Ratio");
+        out.line(0, " ----\t--------\t---\t---\t---------------\t-------------\t-----------------------");
+        limits.iter().for_each(|limit| limit_rows(out, " ", limit));
     }
 }
 
@@ -67,10 +67,10 @@ pub fn limit_range(out: &mut Text, range: &Value, _: &Related) {
     out.head(range, true);
     out.line(0, "Type\tResource\tMin\tMax\tDefault Request\tDefault Limit\tMax Limit/Request Ratio");
     out.line(0, "----\t--------\t---\t---\t---------------\t-------------\t-----------------------");
-    limit_rows(out, 0, range);
+    limit_rows(out, "", range);
 }
 
-fn limit_rows(out: &mut Text, level: usize, range: &Value) {
+fn limit_rows(out: &mut Text, indent: &str, range: &Value) {
     let fields = ["min", "max", "defaultRequest", "default", "maxLimitRequestRatio"];
     for limit in list(range, "spec.limits") {
         let mut resources: Vec<&String> =
@@ -85,7 +85,7 @@ fn limit_rows(out: &mut Text, level: usize, range: &Value) {
                     shown => show(shown),
                 })
                 .collect();
-            out.line(level, format!("{}\t{resource}\t{}", text(limit, "type"), cells.join("\t")));
+            out.line(0, format!("{indent}{}\t{resource}\t{}", text(limit, "type"), cells.join("\t")));
         }
     }
 }
@@ -97,18 +97,8 @@ pub fn role(out: &mut Text, role: &Value, _: &Related) {
     out.line(0, "PolicyRule:");
     out.line(1, "Resources\tNon-Resource URLs\tResource Names\tVerbs");
     out.line(1, "---------\t-----------------\t--------------\t-----");
-    for rule in list(role, "rules") {
-        let strings = |field: &str| list(rule, field).iter().map(show).collect::<Vec<_>>();
-        let shown = |field: &str| format!("[{}]", strings(field).join(" "));
-        if strings("resources").is_empty() {
-            out.line(1, format!("\t{}\t{}\t{}", shown("nonResourceURLs"), shown("resourceNames"), shown("verbs")));
-        }
-        for group in strings("apiGroups") {
-            for resource in strings("resources") {
-                let name = if group.is_empty() { resource.clone() } else { format!("{resource}.{group}") };
-                out.line(1, format!("{name}\t{}\t{}\t{}", shown("nonResourceURLs"), shown("resourceNames"), shown("verbs")));
-            }
-        }
+    for row in crate::rules::rows(list(role, "rules")) {
+        out.line(1, row);
     }
 }
 
@@ -125,4 +115,14 @@ pub fn binding(out: &mut Text, binding: &Value, _: &Related) {
     for subject in list(binding, "subjects") {
         out.line(1, format!("{}\t{}\t{}", text(subject, "kind"), text(subject, "name"), text(subject, "namespace")));
     }
+}
+
+pub fn priority_class(out: &mut Text, class: &Value, _: &Related) {
+    out.field(0, "Name", value::name(class));
+    out.field(0, "Value", show(&class["value"]));
+    out.field(0, "GlobalDefault", value::flag(class, "globalDefault").to_string());
+    let policy = text(class, "preemptionPolicy");
+    out.field(0, "PreemptionPolicy", if policy.is_empty() { "PreemptLowerPriority" } else { policy });
+    out.field(0, "Description", text(class, "description"));
+    out.annotations(0, class);
 }

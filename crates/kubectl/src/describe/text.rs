@@ -36,7 +36,7 @@ impl Text {
         let Some((first, rest)) = values.split_first() else { return self.field(level, label, "<none>") };
         self.field(level, label, first);
         for shown in rest {
-            self.line(level, format!("\t{shown}"));
+            self.line(0, format!("\t{shown}"));
         }
     }
 
@@ -76,7 +76,8 @@ impl Text {
         self.column(level, "Annotations", &lines);
     }
 
-    pub fn conditions(&mut self, object: &Value, columns: &[(&str, &str)]) {
+    /// `gap` stands behind each cell of a row.
+    pub fn conditions(&mut self, object: &Value, columns: &[(&str, &str)], gap: &str) {
         let conditions = value::list(object, "status.conditions");
         if conditions.is_empty() {
             return;
@@ -90,7 +91,8 @@ impl Text {
                 shown if field.ends_with("Time") => time(shown),
                 shown => shown.to_owned(),
             };
-            self.line(1, row(columns.iter().map(|(_, field)| cell(field)).collect()));
+            let cells: Vec<String> = columns.iter().map(|(_, field)| cell(field)).collect();
+            self.line(1, cells.join(&format!("{gap}\t")));
         }
     }
 }

@@ -32,7 +32,7 @@ pub fn deployment(out: &mut Text, deployment: &Value, related: &Related) {
         out.field(0, "RollingUpdateStrategy", format!("{} max unavailable, {} max surge", show(&rolling["maxUnavailable"]), show(&rolling["maxSurge"])));
     }
     template(out, at(deployment, "spec.template"));
-    out.conditions(deployment, &[("Type", "type"), ("Status", "status"), ("Reason", "reason")]);
+    out.conditions(deployment, &[("Type", "type"), ("Status", "status"), ("Reason", "reason")], "");
     let revision = |object: &Value| at(object, "metadata.annotations")[REVISION].as_str().unwrap_or("").to_owned();
     let current = revision(deployment);
     let (new, old): (Vec<&Value>, Vec<&Value>) =
@@ -67,7 +67,7 @@ pub fn replica_set(out: &mut Text, set: &Value, related: &Related) {
     ));
     template(out, at(set, "spec.template"));
     if !list(set, "status.conditions").is_empty() {
-        out.conditions(set, &[("Type", "type"), ("Status", "status"), ("Reason", "reason")]);
+        out.conditions(set, &[("Type", "type"), ("Status", "status"), ("Reason", "reason")], "");
     }
 }
 

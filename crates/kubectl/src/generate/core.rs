@@ -93,7 +93,8 @@ pub fn data_flags() -> [clap::Arg; 3] {
 /// Keys and values of the data flags; a key may come once only.
 pub fn read_data(input: &Input<'_>, kind: &str) -> Result<Vec<(String, Vec<u8>)>> {
     let matches = input.matches;
-    if !matches.texts("from-env-file").is_empty() && !(matches.texts("from-file").is_empty() && matches.texts("from-literal").is_empty()) {
+    let has = |flag: &str| !matches.texts(flag).is_empty();
+    if has("from-env-file") && (has("from-file") || has("from-literal")) {
         return Err(Error::message("from-env-file cannot be combined with from-file or from-literal"));
     }
     let mut found: Vec<(String, Vec<u8>)> = Vec::new();

@@ -135,7 +135,7 @@ fn rules(input: &Input<'_>) -> Result<Vec<Value>> {
             (String::new(), "*".to_owned())
         } else {
             let Some(found) = input.discovery.and_then(|discovery| discovery.candidates(base).first().copied()) else {
-                return Err(Error::message(format!("the server doesn't have a resource type \"{base}\"")));
+                return Err(Error::Plain(format!("the server doesn't have a resource type \"{base}\"")));
             };
             (found.group.clone(), found.plural.clone())
         };

@@ -154,7 +154,7 @@ pub fn of_object(object: &Value) -> Value {
     })
 }
 
-/// Sorts values by a JSONPath: numbers and quantities by size, times by time, text naturally.
+/// Sorts values by a JSONPath: numbers and quantities by size, text by its characters.
 pub fn sort_by<T>(rows: &mut [T], path: &str, object: impl Fn(&T) -> &Value) -> Result<()> {
     let template = relaxed(path).and_then(|text| Template::parse(&text)).map_err(Error::Message)?;
     let mut keyed: Vec<(usize, Option<Value>)> = Vec::with_capacity(rows.len());
@@ -195,33 +195,10 @@ fn compare(left: Option<&Value>, right: Option<&Value>) -> std::cmp::Ordering {
             let quantities = (machinery::quantity::Quantity::parse(left), machinery::quantity::Quantity::parse(right));
             match quantities {
                 (Ok(left), Ok(right)) => left.approximate().total_cmp(&right.approximate()),
-                _ => natural(left, right),
+                _ => left.cmp(right),
             }
         }
         (Some(left), Some(right)) => value::show(left).cmp(&value::show(right)),
-    }
-}
-
-/// Text in which runs of digits compare as numbers: pod-2 before pod-10.
-fn natural(left: &str, right: &str) -> std::cmp::Ordering {
-    let (mut left, mut right) = (left, right);
-    loop {
-        let digits = |text: &str| text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        let (a, b) = (digits(left), digits(right));
-        if a > 0 && b > 0 {
-            let (x, y) = (left[..a].trim_start_matches('0'), right[..b].trim_start_matches('0'));
-            let order = x.len().cmp(&y.len()).then_with(|| x.cmp(y));
-            if order.is_ne() {
-                return order;
-            }
-            (left, right) = (&left[a..], &right[b..]);
-            continue;
-        }
-        let (mut x, mut y) = (left.chars(), right.chars());
-        match (x.next(), y.next()) {
-            (Some(a), Some(b)) if a == b => (left, right) = (x.as_str(), y.as_str()),
-            (a, b) => return a.cmp(&b),
-        }
     }
 }
 
@@ -267,9 +244,9 @@ mod tests {
     }
 
     #[test]
-    fn sorting_knows_numbers_in_names() {
-        let mut rows = vec![json!({"a": "p-10"}), json!({"a": "p-2"}), json!({"b": 1}), json!({"a": "p-1"})];
+    fn quantities_sort_by_size_and_missing_values_come_first() {
+        let mut rows = vec![json!({"a": "10"}), json!({"a": "500m"}), json!({"b": 1}), json!({"a": "2"})];
         sort_by(&mut rows, ".a", |row| row).expect("the path is there");
-        assert_eq!(rows, [json!({"b": 1}), json!({"a": "p-1"}), json!({"a": "p-2"}), json!({"a": "p-10"})]);
+        assert_eq!(rows, [json!({"b": 1}), json!({"a": "500m"}), json!({"a": "2"}), json!({"a": "10"})]);
     }
 }

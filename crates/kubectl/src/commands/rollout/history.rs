@@ -19,9 +19,9 @@ const CAUSE: &str = "kubernetes.io/change-cause";
 const HASH: &str = "pod-template-hash";
 
 /// The revisions of a Deployment, oldest first.
-async fn revisions(context: &Context, item: &Item) -> Result<Vec<(i64, Value)>> {
+async fn revisions(context: &Context, item: &Item, what: &str) -> Result<Vec<(i64, Value)>> {
     if value::kind(&item.object) != "Deployment" {
-        return Err(Error::message(format!("no history viewer has been implemented for \"{}\"", value::kind(&item.object))));
+        return Err(Error::message(format!("no {what} has been implemented for \"{}.{}\"", value::kind(&item.object), item.resource.group)));
     }
     let sets = context.discovery().await?.find("replicasets.apps")?;
     let selector = pod_selector(&item.object)?;
@@ -37,7 +37,7 @@ async fn revisions(context: &Context, item: &Item) -> Result<Vec<(i64, Value)>> 
 }
 
 pub async fn history(context: &Context, matches: &ArgMatches, item: &Item) -> Result<()> {
-    let revisions = revisions(context, item).await?;
+    let revisions = revisions(context, item, "history viewer").await?;
     let wanted = matches.number("revision")?.unwrap_or(0);
     let format = Format::of(matches)?;
     if wanted > 0 {
@@ -68,7 +68,7 @@ pub async fn history(context: &Context, matches: &ArgMatches, item: &Item) -> Re
 }
 
 pub async fn undo(context: &Context, matches: &ArgMatches, item: &Item) -> Result<()> {
-    let revisions = revisions(context, item).await?;
+    let revisions = revisions(context, item, "rollbacker").await?;
     let (resource, name) = (item.resource.short_kind(), &item.name);
     if value::flag(&item.object, "spec.paused") {
         return Err(Error::message(format!("you cannot rollback a paused deployment; resume it first with 'kubectl rollout resume {resource}/{name}' and try again")));

@@ -123,8 +123,13 @@ fn describe(object: &Value, revision: i64) -> Result<(String, bool)> {
             let words = format!("statefulset rolling update complete {} pods at revision {}...", number("status.currentReplicas"), text(object, "status.currentRevision"));
             Ok((words, true))
         }
-        kind => Err(Error::message(format!("no status viewer has been implemented for {kind}"))),
+        kind => Err(Error::message(format!("no status viewer has been implemented for {kind}.{}", group(object)))),
     }
+}
+
+/// The API group of an object.
+fn group(object: &Value) -> &str {
+    text(object, "apiVersion").split_once('/').map_or("", |(group, _)| group)
 }
 
 #[cfg(test)]
