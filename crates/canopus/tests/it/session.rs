@@ -178,7 +178,7 @@ fn labels_decide_what_a_replica_set_owns(kubectl: &Kubectl<'_>) {
     assert!(kubectl.ok(&["get", "pods", "--show-labels"]).contains("app=nginx"));
     let pod = kubectl.pods("app=nginx").remove(0);
     kubectl.ok(&["label", "pod", &pod, "tier=front"]);
-    assert_eq!(kubectl.pods("tier=front"), [pod.clone()]);
+    assert_eq!(kubectl.pods("tier=front"), std::slice::from_ref(&pod));
     assert!(kubectl.fails(&["label", "pod", &pod, "app=alone"]).contains("--overwrite is false"));
     kubectl.ok(&["label", "pod", &pod, "app=alone", "--overwrite"]);
     kubectl.until(&["get", "pods", "-l", "app=nginx"], |table| table.matches("1/1").count() == 2);
