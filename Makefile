@@ -4,7 +4,7 @@ ROOT_DIR ?= /var/lib/canopus
 CARGO ?= cargo
 UP_PACKAGES = containerd runc nftables conntrack mount gcc libc6-dev make
 # Tests also lead real traffic through namespaces, build images from Debian's packages and drive other clients.
-TEST_PACKAGES = $(UP_PACKAGES) iproute2 procps util-linux bsdutils curl openssl docker-registry skopeo debian-archive-keyring
+TEST_PACKAGES = $(UP_PACKAGES) iproute2 procps util-linux bsdutils curl openssl python3 docker-registry skopeo debian-archive-keyring
 
 CANOPUS = target/release/canopus
 define install
@@ -13,8 +13,9 @@ define install
 	done; \
 	if [ -n "$$missing" ]; then \
 	  echo "Installing with apt-get:$$missing"; \
-	  if [ -z "$$(find /var/lib/apt/lists -name '*Packages*' -print -quit)" ]; then apt-get update -q; fi; \
-	  DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing >/dev/null; \
+	  export DEBIAN_FRONTEND=noninteractive; \
+	  apt-get install -y -q --no-install-recommends $$missing >/dev/null 2>&1 || \
+	    { apt-get update -q >/dev/null && apt-get install -y -q --no-install-recommends $$missing >/dev/null; }; \
 	fi
 endef
 

@@ -26,7 +26,8 @@ pub const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json";
 pub const JSON_PATCH: &str = "application/json-patch+json";
 pub const APPLY_PATCH: &str = "application/apply-patch+yaml";
 /// Ask for a table; an old server or an unusual resource may answer with the object.
-pub const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
+pub const TABLE: &str =
+    "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
 
 /// An answer's bytes as they come.
 pub type ByteStream = std::pin::Pin<Box<dyn tokio::io::AsyncRead + Send>>;
@@ -41,7 +42,12 @@ pub struct Api {
 }
 
 impl Api {
-    pub async fn connect(target: &Target, globals: &Globals, timeout: Option<Duration>, console: Arc<Console>) -> Result<Self> {
+    pub async fn connect(
+        target: &Target,
+        globals: &Globals,
+        timeout: Option<Duration>,
+        console: Arc<Console>,
+    ) -> Result<Self> {
         let mut config = target.client_config().await?;
         config.read_timeout = None;
         config.write_timeout = None;
@@ -117,7 +123,13 @@ impl Api {
     }
 
     /// One request with its whole answer.
-    pub async fn bytes(&self, method: Method, path: &str, accept: &str, body: Option<(&str, Vec<u8>)>) -> Result<Bytes> {
+    pub async fn bytes(
+        &self,
+        method: Method,
+        path: &str,
+        accept: &str,
+        body: Option<(&str, Vec<u8>)>,
+    ) -> Result<Bytes> {
         let request = build(method, path, accept, body)?;
         let work = async { self.body(self.accepted(request).await?).await };
         match self.timeout {
@@ -130,7 +142,8 @@ impl Api {
 
     async fn json(&self, method: Method, path: &str, accept: &str, body: Option<(&str, Vec<u8>)>) -> Result<Value> {
         let bytes = self.bytes(method, path, accept, body).await?;
-        serde_json::from_slice(&bytes).map_err(|error| Error::message(format!("couldn't read the server's answer: {error}")))
+        serde_json::from_slice(&bytes)
+            .map_err(|error| Error::message(format!("couldn't read the server's answer: {error}")))
     }
 
     pub async fn get(&self, path: &str) -> Result<Value> {
@@ -166,7 +179,8 @@ impl Api {
     /// A watch: one JSON event a line.
     pub async fn watch(&self, path: &str, accept: &str) -> Result<Watch> {
         let answer = self.accepted(build(Method::GET, path, accept, None)?).await?;
-        let body: ByteStream = Box::pin(StreamReader::new(answer.into_body().into_data_stream().map_err(std::io::Error::other)));
+        let body: ByteStream =
+            Box::pin(StreamReader::new(answer.into_body().into_data_stream().map_err(std::io::Error::other)));
         Ok(Watch { lines: BufReader::new(body).lines() })
     }
 }
@@ -265,7 +279,8 @@ mod tests {
 
     #[test]
     fn queries_are_encoded() {
-        let path = Query::new("/api/v1/pods").add("labelSelector", "app in (a,b)").maybe("x", None::<&str>).add("limit", "5");
+        let path =
+            Query::new("/api/v1/pods").add("labelSelector", "app in (a,b)").maybe("x", None::<&str>).add("limit", "5");
         assert_eq!(path.done(), "/api/v1/pods?labelSelector=app%20in%20%28a%2Cb%29&limit=5");
     }
 }

@@ -79,19 +79,44 @@ macro_rules! verbs {
 
 static ALL: &[Verb] = verbs![
     // Basic
-    create, expose, run, set, explain, get, edit, delete,
+    create,
+    expose,
+    run,
+    set,
+    explain,
+    get,
+    edit,
+    delete,
     // Deploy
-    rollout, scale,
+    rollout,
+    scale,
     // Cluster
-    auth, cluster_info, cordon, cordon::uncordon, drain, taint,
+    auth,
+    cluster_info,
+    cordon,
+    cordon::uncordon,
+    drain,
+    taint,
     // Troubleshooting
-    describe, logs, attach, exec, port_forward, proxy,
+    describe,
+    logs,
+    attach,
+    exec,
+    port_forward,
+    proxy,
     // Advanced
-    apply, patch, replace, wait,
+    apply,
+    patch,
+    replace,
+    wait,
     // Settings
-    label, annotate,
+    label,
+    annotate,
     // Others
-    api_resources, api_versions, config, version,
+    api_resources,
+    api_versions,
+    config,
+    version,
 ];
 
 /// The whole command line.
@@ -166,7 +191,9 @@ fn mistake(error: &clap::Error, args: &[OsString]) -> Error {
             let flag = given.split([' ', '=']).next().unwrap_or(&given);
             Error::Plain(format!("error: flag needs an argument: {flag}\nSee '{path} --help' for usage."))
         }
-        ErrorKind::MissingSubcommand => Error::message(format!("a subcommand is required\nSee '{path} --help' for usage.")),
+        ErrorKind::MissingSubcommand => {
+            Error::message(format!("a subcommand is required\nSee '{path} --help' for usage."))
+        }
         _ => Error::Plain(error.to_string().trim_end().to_owned()),
     }
 }
@@ -215,7 +242,10 @@ mod tests {
 
     #[test]
     fn mistakes_are_worded_as_kubectls() {
-        assert_eq!(mistake("kubectl get pods --foo"), "error: unknown flag: --foo\nSee 'kubectl get --help' for usage.");
+        assert_eq!(
+            mistake("kubectl get pods --foo"),
+            "error: unknown flag: --foo\nSee 'kubectl get --help' for usage."
+        );
         assert_eq!(
             mistake("kubectl get pods -z"),
             "error: unknown shorthand flag: 'z' in -z\nSee 'kubectl get --help' for usage."

@@ -68,7 +68,17 @@ pub async fn describe(context: &Context, item: &Item, with_events: bool) -> Resu
         None => generic::describe(&mut text, &item.object),
     }
     // A namespace's, config map's or role's description ends without events, as nothing happens to them.
-    let eventless = ["Namespace", "Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding", "ResourceQuota", "LimitRange", "Secret", "Event"];
+    let eventless = [
+        "Namespace",
+        "Role",
+        "ClusterRole",
+        "RoleBinding",
+        "ClusterRoleBinding",
+        "ResourceQuota",
+        "LimitRange",
+        "Secret",
+        "Event",
+    ];
     if with_events && !eventless.contains(&kind) {
         let found = events::of(context, item).await;
         events::write(&mut text, &found, jiff::Timestamp::now());

@@ -114,7 +114,11 @@ impl Discovery {
                 let version_name = text(version, "version");
                 self.versions.push((group_name.to_owned(), version_name.to_owned()));
                 if text(version, "freshness") == "Stale" {
-                    let name = if group_name.is_empty() { version_name.to_owned() } else { format!("{group_name}/{version_name}") };
+                    let name = if group_name.is_empty() {
+                        version_name.to_owned()
+                    } else {
+                        format!("{group_name}/{version_name}")
+                    };
                     self.failed.push((name.clone(), format!("stale GroupVersion discovery: {name}")));
                 }
                 for resource in list(version, "resources") {
@@ -133,7 +137,10 @@ impl Discovery {
                         verbs: strings("verbs"),
                         short_names: strings("shortNames"),
                         categories: strings("categories"),
-                        subresources: list(resource, "subresources").iter().map(|sub| text(sub, "subresource").to_owned()).collect(),
+                        subresources: list(resource, "subresources")
+                            .iter()
+                            .map(|sub| text(sub, "subresource").to_owned())
+                            .collect(),
                     }));
                 }
             }
@@ -191,9 +198,11 @@ impl Discovery {
     /// The resource that serves a kind.
     pub fn of_kind(&self, api_version: &str, kind: &str) -> Option<Arc<Resource>> {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        self.resources.iter().find(|r| r.group == group && r.version == version && r.kind == kind && r.can_be_made()).or_else(|| {
-            self.resources.iter().find(|r| r.group == group && r.version == version && r.kind == kind)
-        }).cloned()
+        self.resources
+            .iter()
+            .find(|r| r.group == group && r.version == version && r.kind == kind && r.can_be_made())
+            .or_else(|| self.resources.iter().find(|r| r.group == group && r.version == version && r.kind == kind))
+            .cloned()
     }
 
     /// The resources of a category such as `all`; one that two groups serve counts once.
@@ -264,13 +273,24 @@ mod tests {
     #[test]
     fn words_mean_resources() {
         let discovery = discovery();
-        for word in ["deployments", "deployment", "deploy", "Deployment", "deployments.apps", "deployment.v1.apps", "deploy.apps"] {
+        for word in [
+            "deployments",
+            "deployment",
+            "deploy",
+            "Deployment",
+            "deployments.apps",
+            "deployment.v1.apps",
+            "deploy.apps",
+        ] {
             let found = discovery.find(word).expect(word);
             assert_eq!((found.group.as_str(), found.plural.as_str()), ("apps", "deployments"), "{word}");
         }
         assert_eq!(discovery.find("deployments.extensions").expect("is served").version, "v1beta1");
         assert_eq!(discovery.find("deployments.v1beta1.extensions").expect("is served").version, "v1beta1");
-        assert_eq!(discovery.find("x").expect_err("is not served").text(), "error: the server doesn't have a resource type \"x\"");
+        assert_eq!(
+            discovery.find("x").expect_err("is not served").text(),
+            "error: the server doesn't have a resource type \"x\""
+        );
     }
 
     #[test]

@@ -59,8 +59,11 @@ pub fn read(matches: &ArgMatches) -> Result<Vec<Document>> {
 }
 
 fn manifests(folder: &Path, recursive: bool) -> Result<Vec<PathBuf>> {
-    let mut entries: Vec<PathBuf> =
-        std::fs::read_dir(folder)?.collect::<std::io::Result<Vec<_>>>()?.into_iter().map(|entry| entry.path()).collect();
+    let mut entries: Vec<PathBuf> = std::fs::read_dir(folder)?
+        .collect::<std::io::Result<Vec<_>>>()?
+        .into_iter()
+        .map(|entry| entry.path())
+        .collect();
     entries.sort();
     let mut files = Vec::new();
     for entry in entries {
@@ -101,7 +104,8 @@ impl Documents {
 
     /// An object says what it is.
     fn check(&self, source: &str, value: &Value) -> Result<()> {
-        let missing: Vec<&str> = ["apiVersion", "kind"].into_iter().filter(|field| text(value, field).is_empty()).collect();
+        let missing: Vec<&str> =
+            ["apiVersion", "kind"].into_iter().filter(|field| text(value, field).is_empty()).collect();
         if missing.is_empty() {
             return Ok(());
         }
@@ -127,7 +131,8 @@ impl Documents {
 pub fn parse(bytes: &[u8]) -> std::result::Result<Vec<Value>, String> {
     let start = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
     if start == Some(&b'{') {
-        let values: std::result::Result<Vec<Value>, _> = serde_json::Deserializer::from_slice(bytes).into_iter().collect();
+        let values: std::result::Result<Vec<Value>, _> =
+            serde_json::Deserializer::from_slice(bytes).into_iter().collect();
         // YAML in braces is no JSON; the YAML reader's word counts then.
         if let Ok(values) = values {
             return Ok(values);
@@ -144,7 +149,8 @@ mod tests {
     #[test]
     fn lists_and_documents_come_apart() {
         let mut documents = Documents { found: Vec::new(), validates: true };
-        let text = "kind: A\napiVersion: v1\n---\n---\nkind: List\napiVersion: v1\nitems:\n- {kind: B, apiVersion: v1}\n";
+        let text =
+            "kind: A\napiVersion: v1\n---\n---\nkind: List\napiVersion: v1\nitems:\n- {kind: B, apiVersion: v1}\n";
         documents.add("f", text.as_bytes()).expect("is valid");
         assert_eq!(documents.found.iter().map(|d| crate::value::kind(&d.value)).collect::<Vec<_>>(), ["A", "B"]);
     }
@@ -154,10 +160,18 @@ mod tests {
         let refused = |validates, text: &str| {
             Documents { found: Vec::new(), validates }.add("f.yaml", text.as_bytes()).expect_err("has no kind").text()
         };
-        assert_eq!(refused(false, "b: 1\na: x"), r#"error: unable to decode "f.yaml": Object 'Kind' is missing in '{"a":"x","b":1}'"#);
+        assert_eq!(
+            refused(false, "b: 1\na: x"),
+            r#"error: unable to decode "f.yaml": Object 'Kind' is missing in '{"a":"x","b":1}'"#
+        );
         let validating = "error: error validating \"f.yaml\": error validating data: ";
-        assert!(refused(true, "b: 1").starts_with(&format!("{validating}[apiVersion not set, kind not set]; if you choose")));
+        assert!(
+            refused(true, "b: 1")
+                .starts_with(&format!("{validating}[apiVersion not set, kind not set]; if you choose"))
+        );
         assert!(refused(true, "[1]").starts_with(&format!("{validating}invalid object to validate; ")));
-        assert!(refused(true, "a: [").starts_with("error: error parsing f.yaml: error converting YAML to JSON: yaml: "));
+        assert!(
+            refused(true, "a: [").starts_with("error: error parsing f.yaml: error converting YAML to JSON: yaml: ")
+        );
     }
 }

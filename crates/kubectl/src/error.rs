@@ -51,7 +51,12 @@ impl Status {
         let value: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
         if value["kind"] == "Status" {
             let text = |key: &str| value[key].as_str().unwrap_or_default().to_owned();
-            return Status { code, reason: text("reason"), message: text("message"), details: value["details"].clone() };
+            return Status {
+                code,
+                reason: text("reason"),
+                message: text("message"),
+                details: value["details"].clone(),
+            };
         }
         let text = String::from_utf8_lossy(body);
         let (reason, message) = match code {
@@ -61,7 +66,10 @@ impl Status {
             405 => ("MethodNotAllowed", "the server does not allow this method on the requested resource"),
             406 => ("NotAcceptable", "the server was unable to respond with a content type that the client supports"),
             413 => ("RequestEntityTooLarge", "the request is too large"),
-            415 => ("UnsupportedMediaType", "the server was unable to respond with a content type that the client supports"),
+            415 => (
+                "UnsupportedMediaType",
+                "the server was unable to respond with a content type that the client supports",
+            ),
             429 => ("TooManyRequests", "the server has received too many requests and has asked us to try again later"),
             503 => ("ServiceUnavailable", "the server is currently unable to handle the request"),
             504 => ("Timeout", "the server was unable to return a response in the time allotted"),
@@ -69,7 +77,9 @@ impl Status {
             _ => ("", "the server rejected our request for an unknown reason"),
         };
         let message = match (code, text.trim()) {
-            (500 | 502, text) if !text.is_empty() => format!("{message} ({text:?}) has prevented the request from succeeding"),
+            (500 | 502, text) if !text.is_empty() => {
+                format!("{message} ({text:?}) has prevented the request from succeeding")
+            }
             (400, text) if !text.is_empty() => text.to_owned(),
             _ => message.to_owned(),
         };
@@ -166,7 +176,8 @@ fn status_text(status: &Status) -> String {
     let causes: Vec<String> = status.details["causes"].as_array().map_or_else(Vec::new, |causes| {
         let mut lines: Vec<String> = Vec::new();
         for cause in causes {
-            let line = format!("{}: {}", cause["field"].as_str().unwrap_or(""), cause["message"].as_str().unwrap_or(""));
+            let line =
+                format!("{}: {}", cause["field"].as_str().unwrap_or(""), cause["message"].as_str().unwrap_or(""));
             if !lines.contains(&line) {
                 lines.push(line);
             }

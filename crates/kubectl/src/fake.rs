@@ -76,10 +76,13 @@ impl Fake {
             while let Ok((stream, _)) = listener.accept().await {
                 let state = state.clone();
                 let service = hyper::service::service_fn(move |request| serve(state.clone(), request));
-                tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+                tokio::spawn(
+                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),
+                );
             }
         });
-        let mut args: Vec<OsString> = vec!["kubectl".into(), "--kubeconfig=/dev/null".into(), format!("--server=http://{address}").into()];
+        let mut args: Vec<OsString> =
+            vec!["kubectl".into(), "--kubeconfig=/dev/null".into(), format!("--server=http://{address}").into()];
         args.extend(line.split(' ').map(|word| OsString::from(word.replace("%20", " "))));
         let (out, err) = (Sink::default(), Sink::default());
         let console = Console::to(Box::new(out.clone()), Box::new(err.clone()));
@@ -115,7 +118,11 @@ async fn serve(state: State, request: Request<Incoming>) -> Result<Response<Full
         "/api" => (200, discovery(&[("", "v1", CORE)])),
         "/apis" => (200, discovery(&[("apps", "v1", APPS), ("rbac.authorization.k8s.io", "v1", RBAC)])),
         _ => {
-            state.1.lock().expect("nobody panics while holding it").push((key.clone(), String::from_utf8_lossy(&body).into_owned()));
+            state
+                .1
+                .lock()
+                .expect("nobody panics while holding it")
+                .push((key.clone(), String::from_utf8_lossy(&body).into_owned()));
             let mut answers = state.0.lock().expect("nobody panics while holding it");
             match answers.iter().position(|(request, ..)| *request == key) {
                 Some(at) => {

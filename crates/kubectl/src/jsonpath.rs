@@ -85,7 +85,9 @@ mod tests {
         let root = json!({"kind": "List", "n": 3, "items": [
             {"metadata": {"name": "a", "labels": {"app.kubernetes.io/name": "x"}}, "status": {"phase": "Running", "ports": [1, 2, 3]}},
             {"metadata": {"name": "b"}, "status": {"phase": "Pending"}}]});
-        Template::parse(template).and_then(|parsed| parsed.print(&root)).unwrap_or_else(|error| format!("ERROR {error}"))
+        Template::parse(template)
+            .and_then(|parsed| parsed.print(&root))
+            .unwrap_or_else(|error| format!("ERROR {error}"))
     }
 
     #[test]

@@ -73,7 +73,9 @@ fn make_absolute(config: &mut Value, folder: &Path) {
     for (list, inner, fields) in PATHS {
         for entry in config[list].as_array_mut().into_iter().flatten() {
             for field in fields {
-                let Some(Value::String(path)) = entry.get_mut(inner).and_then(|entry| entry.get_mut(field)) else { continue };
+                let Some(Value::String(path)) = entry.get_mut(inner).and_then(|entry| entry.get_mut(field)) else {
+                    continue;
+                };
                 if !path.is_empty() && Path::new(path.as_str()).is_relative() {
                     *path = folder.join(path.as_str()).to_string_lossy().into_owned();
                 }
@@ -145,10 +147,14 @@ pub fn target(config: &Value, globals: &Globals) -> Result<Target> {
     let context = match find(config, "contexts", &context_name) {
         Some(context) => context.clone(),
         None if globals.context.is_some() => {
-            return Err(Error::Plain(format!("Error in configuration: context was not found for specified context: {context_name}")));
+            return Err(Error::Plain(format!(
+                "Error in configuration: context was not found for specified context: {context_name}"
+            )));
         }
         None if !context_name.is_empty() => {
-            return Err(Error::Plain(format!("Error in configuration: context was not found for specified context: {context_name}")));
+            return Err(Error::Plain(format!(
+                "Error in configuration: context was not found for specified context: {context_name}"
+            )));
         }
         None => json!({}),
     };
@@ -157,7 +163,10 @@ pub fn target(config: &Value, globals: &Globals) -> Result<Target> {
         match find(config, list, &name) {
             Some(entry) => Ok(entry.clone()),
             None if name.is_empty() => Ok(json!({})),
-            None => Err(Error::message(format!("{words} \"{name}\"{}", if list == "users" { " does not exist" } else { "" }))),
+            None => Err(Error::message(format!(
+                "{words} \"{name}\"{}",
+                if list == "users" { " does not exist" } else { "" }
+            ))),
         }
     };
     let mut cluster = pick("clusters", &globals.cluster, "cluster", "no server found for cluster")?;
@@ -165,7 +174,8 @@ pub fn target(config: &Value, globals: &Globals) -> Result<Target> {
     let mut namespace = text(&context, "namespace").to_owned();
     let mut in_cluster = false;
     if text(&cluster, "server").is_empty() && globals.server.is_none() {
-        in_cluster = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() && Path::new(SERVICE_ACCOUNT).join("token").exists();
+        in_cluster =
+            std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() && Path::new(SERVICE_ACCOUNT).join("token").exists();
         if in_cluster && namespace.is_empty() {
             let own = std::fs::read_to_string(Path::new(SERVICE_ACCOUNT).join("namespace")).unwrap_or_default();
             namespace = own.trim().to_owned();
@@ -303,7 +313,8 @@ mod tests {
         let target = super::target(&config, &globals).expect("is complete");
         assert_eq!((target.server(), target.namespace.as_str()), ("https://127.0.0.1:1", "m"));
         let missing = Globals { context: Some("nope".into()), ..Globals::default() };
-        assert_eq!(super::target(&config, &missing).expect_err("fails").text(),
+        assert_eq!(
+            super::target(&config, &missing).expect_err("fails").text(),
             "Error in configuration: context was not found for specified context: nope"
         );
     }

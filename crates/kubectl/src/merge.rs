@@ -105,14 +105,23 @@ pub fn three_way(original: &Value, modified: &Value, current: &Value, place: Pla
     Value::Object(result)
 }
 
-fn three_way_list(original: &[Value], modified: &[Value], current: &[Value], field: Option<&'static Field>) -> Vec<Value> {
+fn three_way_list(
+    original: &[Value],
+    modified: &[Value],
+    current: &[Value],
+    field: Option<&'static Field>,
+) -> Vec<Value> {
     match list_rule(field) {
         ListRule::Keyed(key) if well_keyed(modified, key) && well_keyed(current, key) => {
-            let find = |items: &'_ [Value], wanted: &Value| items.iter().find(|item| key_of(item, key) == key_of(wanted, key)).cloned();
+            let find = |items: &'_ [Value], wanted: &Value| {
+                items.iter().find(|item| key_of(item, key) == key_of(wanted, key)).cloned()
+            };
             let mut result: Vec<Value> = modified
                 .iter()
                 .map(|item| match find(current, item) {
-                    Some(now) => three_way(&find(original, item).unwrap_or(Value::Null), item, &now, Place::below(field)),
+                    Some(now) => {
+                        three_way(&find(original, item).unwrap_or(Value::Null), item, &now, Place::below(field))
+                    }
                     None => item.clone(),
                 })
                 .collect();
@@ -154,7 +163,13 @@ pub fn strategic(from: &Value, to: &Value, place: Place) -> Value {
     Value::Object(patch)
 }
 
-fn strategic_list(patch: &mut Map<String, Value>, name: &str, old: &[Value], new: &[Value], field: Option<&'static Field>) {
+fn strategic_list(
+    patch: &mut Map<String, Value>,
+    name: &str,
+    old: &[Value],
+    new: &[Value],
+    field: Option<&'static Field>,
+) {
     match list_rule(field) {
         ListRule::Keyed(key) if well_keyed(old, key) && well_keyed(new, key) => {
             let mut items = Vec::new();
@@ -249,7 +264,10 @@ mod tests {
             json!([{"name": "side", "image": "s"}, {"name": "a", "image": "x", "imagePullPolicy": "Always"}, {"name": "old"}]),
         );
         let merged = three_way(&original, &modified, &current, Place::of(&current));
-        let want = deployment(None, json!([{"name": "a", "image": "y", "imagePullPolicy": "Always"}, {"name": "side", "image": "s"}]));
+        let want = deployment(
+            None,
+            json!([{"name": "a", "image": "y", "imagePullPolicy": "Always"}, {"name": "side", "image": "s"}]),
+        );
         assert_eq!(merged, want);
     }
 

@@ -35,10 +35,15 @@ pub fn rows(rules: &[Value]) -> Vec<String> {
         for part in parts(rule) {
             // Rules about the same thing are one row; the verbs stay in their order.
             let same = |other: &&mut Rule| {
-                !part.resources.is_empty() && other.groups == part.groups && other.resources == part.resources && other.names == part.names
+                !part.resources.is_empty()
+                    && other.groups == part.groups
+                    && other.resources == part.resources
+                    && other.names == part.names
             };
             match simple.iter_mut().find(same) {
-                Some(known) => known.verbs.extend(part.verbs.into_iter().filter(|verb| !known.verbs.contains(verb)).collect::<Vec<_>>()),
+                Some(known) => known
+                    .verbs
+                    .extend(part.verbs.into_iter().filter(|verb| !known.verbs.contains(verb)).collect::<Vec<_>>()),
                 None => simple.push(part),
             }
         }
@@ -60,14 +65,27 @@ fn parts(rule: &Value) -> Vec<Rule> {
     for group in strings("apiGroups") {
         for resource in strings("resources") {
             let names = strings("resourceNames");
-            let each: Vec<Vec<String>> = if names.is_empty() { vec![names] } else { names.into_iter().map(|name| vec![name]).collect() };
+            let each: Vec<Vec<String>> =
+                if names.is_empty() { vec![names] } else { names.into_iter().map(|name| vec![name]).collect() };
             for names in each {
-                found.push(Rule { verbs: verbs.clone(), groups: vec![group.clone()], resources: vec![resource.clone()], names, urls: Vec::new() });
+                found.push(Rule {
+                    verbs: verbs.clone(),
+                    groups: vec![group.clone()],
+                    resources: vec![resource.clone()],
+                    names,
+                    urls: Vec::new(),
+                });
             }
         }
     }
     for url in strings("nonResourceURLs") {
-        found.push(Rule { verbs: verbs.clone(), groups: Vec::new(), resources: Vec::new(), names: Vec::new(), urls: vec![url] });
+        found.push(Rule {
+            verbs: verbs.clone(),
+            groups: Vec::new(),
+            resources: Vec::new(),
+            names: Vec::new(),
+            urls: vec![url],
+        });
     }
     found
 }
@@ -95,11 +113,14 @@ mod tests {
             {"verbs": ["get"], "nonResourceURLs": ["/x", "/y"]}
         ]);
         let rules = rules.as_array().expect("is a list");
-        assert_eq!(rows(rules), [
-            "deployments.apps\t[]\t[]\t[get list]",
-            "\t[/x]\t[]\t[get]",
-            "\t[/y]\t[]\t[get]",
-            "deployments.apps/scale\t[]\t[]\t[get]",
-        ]);
+        assert_eq!(
+            rows(rules),
+            [
+                "deployments.apps\t[]\t[]\t[get list]",
+                "\t[/x]\t[]\t[get]",
+                "\t[/y]\t[]\t[get]",
+                "deployments.apps/scale\t[]\t[]\t[get]",
+            ]
+        );
     }
 }

@@ -64,7 +64,9 @@ pub async fn select(context: &Context, matches: &ArgMatches, words: &[String]) -
     let namespace = context.namespace().await?;
     if !matches.split("filename").is_empty() || matches.text("kustomize").is_some() {
         if !words.is_empty() {
-            return Err(Error::message("when paths, URLs, or stdin is provided as input, you may not specify resource arguments as well"));
+            return Err(Error::message(
+                "when paths, URLs, or stdin is provided as input, you may not specify resource arguments as well",
+            ));
         }
         return items_of_files(context, matches).await.map(Selection::Items);
     }
@@ -204,12 +206,16 @@ pub fn not_listed(error: Error, matches: &ArgMatches, resource: &Resource) -> Er
     match error {
         Error::Status(mut status) if ["BadRequest", "NotFound"].contains(&status.reason.as_str()) => {
             let name = format!("{}/{}, Resource={}", resource.group, resource.version, resource.plural);
-            let selectors = ["selector", "field-selector"].map(|flag| machinery::go_text::quote(matches.text(flag).unwrap_or("")));
+            let selectors =
+                ["selector", "field-selector"].map(|flag| machinery::go_text::quote(matches.text(flag).unwrap_or("")));
             status.message = if selectors.iter().all(|selector| selector == "\"\"") {
                 format!("Unable to list \"{name}\": {}", status.message)
             } else {
                 let [labels, fields] = selectors;
-                format!("Unable to find \"{name}\" that match label selector {labels}, field selector {fields}: {}", status.message)
+                format!(
+                    "Unable to find \"{name}\" that match label selector {labels}, field selector {fields}: {}",
+                    status.message
+                )
             };
             Error::Status(status)
         }

@@ -39,11 +39,15 @@ pub async fn open(api: &Api, path: &str, protocols: &str) -> Result<(Socket, Str
         let status = Status::from_body(code, &body);
         return Err(match status.reason.as_str() {
             // Upstream's stream clients lose the Status of these and show the words.
-            "InternalError" | "BadRequest" | "" => Error::message(format!("unable to upgrade connection: {}", status.message)),
+            "InternalError" | "BadRequest" | "" => {
+                Error::message(format!("unable to upgrade connection: {}", status.message))
+            }
             _ => Error::Status(Box::new(status)),
         });
     }
-    let text = |name: header::HeaderName| answer.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or("").to_owned();
+    let text = |name: header::HeaderName| {
+        answer.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or("").to_owned()
+    };
     if text(header::SEC_WEBSOCKET_ACCEPT) != derive_accept_key(key.as_bytes()) {
         return Err(Error::message("unable to upgrade connection: the server answered for another connection"));
     }

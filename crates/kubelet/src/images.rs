@@ -75,7 +75,8 @@ impl Images {
         match (policy, present) {
             ("Always", _) | ("IfNotPresent", None) => {}
             (_, Some(found)) => {
-                let message = format!("Container image {named:?} already present on machine");
+                let message =
+                    format!("Container image {named:?} already present on machine and can be accessed by the pod");
                 self.events.pod(pod, about, Level::Normal, "Pulled", message);
                 return Ok(found);
             }

@@ -272,7 +272,7 @@ async fn logs_come_from_the_kubelet_of_the_node() {
         let (code, status) = call("POST", &format!("/api/v1/namespaces/default/pods/{path}"), json!({})).await;
         assert_eq!((code, message(&status)), (400, expected.to_owned()), "{path}");
     }
-    for path in ["unscheduled/proxy/x", "unscheduled:80/proxy/x"] {
+    for path in ["unscheduled/proxy", "unscheduled/proxy/x", "unscheduled:80/proxy/x"] {
         let (code, status) = get(path).await;
         assert_eq!((code, message(&status)), (400, "address not allowed".to_owned()), "{path}");
     }

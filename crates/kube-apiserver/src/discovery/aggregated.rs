@@ -35,10 +35,10 @@ fn resources(group: &str, version: &str) -> Vec<Value> {
             "singularResource": kind.singular,
             "verbs": verbs(kind.verbs),
         });
-        if !kind.short_names.is_empty() && version.deprecated.is_none() {
+        if !kind.short_names.is_empty() && !version.hidden {
             resource["shortNames"] = json!(kind.short_names);
         }
-        if !kind.categories.is_empty() && version.deprecated.is_none() {
+        if !kind.categories.is_empty() && !version.hidden {
             resource["categories"] = json!(kind.categories);
         }
         let parts: Vec<Value> = model::parts(kind)

@@ -58,10 +58,10 @@ pub fn resources(group: &str, version: &str) -> Option<Value> {
             "kind": kind.kind,
             "verbs": verbs(kind.verbs),
         });
-        if !kind.short_names.is_empty() && version.deprecated.is_none() {
+        if !kind.short_names.is_empty() && !version.hidden {
             resource["shortNames"] = json!(kind.short_names);
         }
-        if !kind.categories.is_empty() && version.deprecated.is_none() {
+        if !kind.categories.is_empty() && !version.hidden {
             resource["categories"] = json!(kind.categories);
         }
         if let Some(hash) = model::storage_version_hash(kind) {

@@ -76,7 +76,15 @@ pub async fn run(context: &Context, matches: &ArgMatches) -> Result<()> {
         }
         context.console.text(&align(&text, 6, 3));
     }
-    Error::collect(discovery.failed.iter().map(|(version, why)| Error::message(format!("unable to retrieve the complete list of server APIs: {version}: {why}"))).collect())
+    Error::collect(
+        discovery
+            .failed
+            .iter()
+            .map(|(version, why)| {
+                Error::message(format!("unable to retrieve the complete list of server APIs: {version}: {why}"))
+            })
+            .collect(),
+    )
 }
 
 #[cfg(test)]
@@ -86,7 +94,15 @@ mod tests {
     #[test]
     fn types_are_listed_by_group_and_name() {
         let out = Fake::new().run("api-resources --api-group=apps").out;
-        assert_eq!(out, "NAME          SHORTNAMES   APIVERSION   NAMESPACED   KIND\ndeployments   deploy       apps/v1      true         Deployment\nreplicasets   rs           apps/v1      true         ReplicaSet\n");
-        assert!(Fake::new().run("api-resources -o name --namespaced=false").out.starts_with("namespaces\nnodes\nclusterroles.rbac.authorization.k8s.io\n"));
+        assert_eq!(
+            out,
+            "NAME          SHORTNAMES   APIVERSION   NAMESPACED   KIND\ndeployments   deploy       apps/v1      true         Deployment\nreplicasets   rs           apps/v1      true         ReplicaSet\n"
+        );
+        assert!(
+            Fake::new()
+                .run("api-resources -o name --namespaced=false")
+                .out
+                .starts_with("namespaces\nnodes\nclusterroles.rbac.authorization.k8s.io\n")
+        );
     }
 }

@@ -11,8 +11,9 @@ pub fn command() -> Command {
 
 pub async fn run(context: &Context, _: &ArgMatches) -> Result<()> {
     let versions = context.discovery().await?.versions.iter();
-    let mut names: Vec<String> =
-        versions.map(|(group, version)| if group.is_empty() { version.clone() } else { format!("{group}/{version}") }).collect();
+    let mut names: Vec<String> = versions
+        .map(|(group, version)| if group.is_empty() { version.clone() } else { format!("{group}/{version}") })
+        .collect();
     names.sort();
     names.dedup();
     names.iter().for_each(|name| context.console.line(name));

@@ -41,9 +41,11 @@ pub async fn run(context: &Context, matches: &ArgMatches) -> Result<()> {
     if matches.on("prune") {
         return Err(Error::message("--prune is not supported"));
     }
-    let report = Report::new(context, matches, if matches.on("server-side") { "kubectl" } else { "kubectl-client-side-apply" })?;
+    let report =
+        Report::new(context, matches, if matches.on("server-side") { "kubectl" } else { "kubectl-client-side-apply" })?;
     let validation = field_validation(matches)?;
-    let selector = matches.text("selector").map(machinery::labels::Selector::parse).transpose().map_err(Error::Message)?;
+    let selector =
+        matches.text("selector").map(machinery::labels::Selector::parse).transpose().map_err(Error::Message)?;
     let mut errors = Vec::new();
     for item in selection::items_of_files(context, matches).await? {
         if selector.as_ref().is_some_and(|selector| !selector.matches_object(&item.object)) {
@@ -73,7 +75,13 @@ pub fn remember(object: &mut Value) {
     value::set(object, &["metadata", "annotations", ANNOTATION], text.into());
 }
 
-async fn server_side(context: &Context, matches: &ArgMatches, report: &Report<'_>, validation: &str, item: Item) -> Result<()> {
+async fn server_side(
+    context: &Context,
+    matches: &ArgMatches,
+    report: &Report<'_>,
+    validation: &str,
+    item: Item,
+) -> Result<()> {
     let force = if matches.on("force-conflicts") { "true" } else { "false" };
     let path = report.query(item.path()).add("fieldValidation", validation).add("force", force).done();
     let body = item.object.to_string().into_bytes();
@@ -93,7 +101,9 @@ async fn client_side(context: &Context, report: &Report<'_>, validation: &str, m
             let created = if report.dry_run == DryRun::Client {
                 item.object
             } else {
-                let path = report.query(item.resource.collection(item.namespace.as_deref())).add("fieldValidation", validation);
+                let path = report
+                    .query(item.resource.collection(item.namespace.as_deref()))
+                    .add("fieldValidation", validation);
                 api.post(&path.done(), &item.object).await?
             };
             return report.done(&created, "created");
@@ -121,7 +131,12 @@ async fn client_side(context: &Context, report: &Report<'_>, validation: &str, m
     let applied = if report.dry_run == DryRun::Client {
         desired
     } else {
-        api.patch(&report.query(item.path()).add("fieldValidation", validation).done(), kind, patch.to_string().into_bytes()).await?
+        api.patch(
+            &report.query(item.path()).add("fieldValidation", validation).done(),
+            kind,
+            patch.to_string().into_bytes(),
+        )
+        .await?
     };
     // A patch that says what the server knew by another name changes nothing.
     let same = report.dry_run != DryRun::Client
@@ -143,7 +158,8 @@ mod tests {
     #[test]
     fn what_does_not_exist_is_created_with_its_content_remembered() {
         let file = file("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: c\ndata:\n  a: b\n");
-        let path = "POST /api/v1/namespaces/default/configmaps?fieldManager=kubectl-client-side-apply&fieldValidation=Strict";
+        let path =
+            "POST /api/v1/namespaces/default/configmaps?fieldManager=kubectl-client-side-apply&fieldValidation=Strict";
         let made = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}});
         let done = Fake::new().answer(path, 201, made).run(&format!("apply -f {}", file.path().display()));
         assert_eq!(done.out, "configmap/c created\n");
@@ -160,7 +176,8 @@ mod tests {
         let last = r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c"},"data":{"a":"b","gone":"x"}}"#;
         let now = json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "b", "gone": "x", "other": "y"},
             "metadata": {"name": "c", "namespace": "default", "annotations": {super::ANNOTATION: last}, "resourceVersion": "1"}});
-        let patched = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "resourceVersion": "2"}});
+        let patched =
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "resourceVersion": "2"}});
         let path = "/api/v1/namespaces/default/configmaps/c";
         let fake = Fake::new().answer(&format!("GET {path}"), 200, now).answer(
             &format!("PATCH {path}?fieldManager=kubectl-client-side-apply&fieldValidation=Strict"),

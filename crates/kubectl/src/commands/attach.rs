@@ -38,14 +38,16 @@ pub async fn run(context: &Context, matches: &ArgMatches) -> Result<()> {
     if streams.tty && !declared.is_some_and(|c| value::flag(c, "tty")) {
         streams.tty = false;
         if !quiet {
-            context.console.error_line(&format!("error: Unable to use a TTY - container {container} did not allocate one"));
+            context
+                .console
+                .error_line(&format!("error: Unable to use a TTY - container {container} did not allocate one"));
         }
     }
-    attach(context, &pod, &container, streams).await
+    attach(context, &pod, &container, streams).await.map(drop)
 }
 
-/// Attaches to a container of a pod.
-pub async fn attach(context: &Context, pod: &Value, container: &str, streams: Streams) -> Result<()> {
+/// Attaches to a container of a pod; says whether anything came from it.
+pub async fn attach(context: &Context, pod: &Value, container: &str, streams: Streams) -> Result<bool> {
     if streams.stdin && !streams.quiet {
         context.console.error_line(
             "All commands and output from this session will be recorded in container logs, including credentials and sensitive \

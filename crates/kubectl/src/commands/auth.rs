@@ -39,7 +39,11 @@ async fn can_i(context: &Context, matches: &ArgMatches) -> Result<()> {
     let (verb, what, name) = match words.as_slice() {
         [verb, what] => (verb, what, ""),
         [verb, what, name] => (verb, what, name.as_str()),
-        _ => return Err(Error::message("you must specify two arguments: verb resource or verb resource/resourceName.\nSee 'kubectl auth can-i -h' for help and examples.")),
+        _ => {
+            return Err(Error::message(
+                "you must specify two arguments: verb resource or verb resource/resourceName.\nSee 'kubectl auth can-i -h' for help and examples.",
+            ));
+        }
     };
     let namespace = if matches.on("all-namespaces") { String::new() } else { context.namespace().await? };
     let spec = if what.starts_with('/') {
@@ -58,7 +62,10 @@ async fn can_i(context: &Context, matches: &ArgMatches) -> Result<()> {
             }
         };
         if !namespaced && !matches.on("all-namespaces") && context.globals.namespace.is_none() {
-            context.console.error_line(&format!("Warning: resource '{resource}' is not namespace scoped{}\n", if group.is_empty() { String::new() } else { format!(" in group '{group}'") }));
+            context.console.error_line(&format!(
+                "Warning: resource '{resource}' is not namespace scoped{}\n",
+                if group.is_empty() { String::new() } else { format!(" in group '{group}'") }
+            ));
         }
         let mut attributes = json!({"namespace": namespace, "verb": verb, "group": group, "resource": resource, "subresource": matches.text("subresource").unwrap_or(""), "name": inner});
         if !version.is_empty() {
@@ -85,7 +92,11 @@ async fn rules(context: &Context, matches: &ArgMatches) -> Result<()> {
     let namespace = context.namespace().await?;
     let review = json!({"kind": "SelfSubjectRulesReview", "apiVersion": "authorization.k8s.io/v1", "metadata": {}, "spec": {"namespace": namespace}});
     let answer = context.api().await?.post(&format!("{GROUP}/selfsubjectrulesreviews"), &review).await?;
-    let mut table = if matches.on("no-headers") { String::new() } else { "Resources\tNon-Resource URLs\tResource Names\tVerbs\n".to_owned() };
+    let mut table = if matches.on("no-headers") {
+        String::new()
+    } else {
+        "Resources\tNon-Resource URLs\tResource Names\tVerbs\n".to_owned()
+    };
     let rules: Vec<Value> =
         list(&answer, "status.resourceRules").iter().chain(list(&answer, "status.nonResourceRules")).cloned().collect();
     for row in crate::rules::rows(&rules) {

@@ -25,11 +25,15 @@ pub fn command() -> Command {
         named("delete-context", "Delete a context"),
         named("delete-user", "Delete a user"),
         Command::new("get-clusters").about("Print the clusters"),
-        named("get-contexts", "Print the contexts").args([option("output", "-o name prints names only").short('o'), flag("no-headers", "No header line")]),
+        named("get-contexts", "Print the contexts")
+            .args([option("output", "-o name prints names only").short('o'), flag("no-headers", "No header line")]),
         Command::new("get-users").about("Print the users"),
         named("rename-context", "Rename a context"),
         named("set", "Set a value: PROPERTY VALUE").arg(flag("set-raw-bytes", "The value is not base64")),
-        named("set-cluster", "Set a cluster's fields").args([flag("embed-certs", "Put the files' content into the kubeconfig"), option("proxy-url", "Proxy of the cluster")]),
+        named("set-cluster", "Set a cluster's fields").args([
+            flag("embed-certs", "Put the files' content into the kubeconfig"),
+            option("proxy-url", "Proxy of the cluster"),
+        ]),
         named("set-context", "Set a context's fields").arg(flag("current", "The current context")),
         named("set-credentials", "Set a user's fields").args([
             flag("embed-certs", "Put the files' content into the kubeconfig"),
@@ -54,7 +58,9 @@ pub async fn run(context: &Context, matches: &ArgMatches) -> Result<()> {
     let words = matches.words();
     let one = || match words.as_slice() {
         [name] => Ok(name.as_str()),
-        other => Err(Error::usage(&format!("config {verb}"), format!("exactly one NAME is required, got {}", other.len()))),
+        other => {
+            Err(Error::usage(&format!("config {verb}"), format!("exactly one NAME is required, got {}", other.len())))
+        }
     };
     let console = &context.console;
     match verb {
@@ -106,7 +112,9 @@ fn file_with(context: &Context, has: impl Fn(&Value) -> bool) -> Result<(PathBuf
     if let Some(found) = fallback {
         return Ok(found);
     }
-    let Some(path) = files.last() else { return Err(Error::message("no kubeconfig file can be found: HOME is not set")) };
+    let Some(path) = files.last() else {
+        return Err(Error::message("no kubeconfig file can be found: HOME is not set"));
+    };
     Ok((path.clone(), kubeconfig::empty()))
 }
 
@@ -206,13 +214,18 @@ fn use_context(context: &Context, name: &str) -> Result<()> {
 }
 
 fn rename_context(context: &Context, words: &[String]) -> Result<()> {
-    let [old, new] = words else { return Err(Error::usage("config rename-context", "expected CONTEXT_NAME and NEW_NAME")) };
+    let [old, new] = words else {
+        return Err(Error::usage("config rename-context", "expected CONTEXT_NAME and NEW_NAME"));
+    };
     let (path, mut config) = file_with(context, |config| find(config, "contexts", old).is_some())?;
     if find(&config, "contexts", old).is_none() {
         return Err(Error::message(format!("cannot rename the context \"{old}\", it's not in {}", path.display())));
     }
     if find(&config, "contexts", new).is_some() {
-        return Err(Error::message(format!("cannot rename the context \"{old}\", the context \"{new}\" already exists in {}", path.display())));
+        return Err(Error::message(format!(
+            "cannot rename the context \"{old}\", the context \"{new}\" already exists in {}",
+            path.display()
+        )));
     }
     for entry in config["contexts"].as_array_mut().into_iter().flatten() {
         if entry["name"] == old.as_str() {
@@ -239,9 +252,11 @@ fn set_context(context: &Context, matches: &ArgMatches, words: &[String]) -> Res
     let (path, mut config) = file_with(context, |config| find(config, "contexts", &name).is_some())?;
     let known = find(&config, "contexts", &name).is_some();
     if let Some(entry) = find_or_make(&mut config, "contexts", &name) {
-        for (field, given) in
-            [("cluster", matches.text("cluster")), ("user", matches.text("user")), ("namespace", matches.text("namespace"))]
-        {
+        for (field, given) in [
+            ("cluster", matches.text("cluster")),
+            ("user", matches.text("user")),
+            ("namespace", matches.text("namespace")),
+        ] {
             put(entry, field, given);
         }
         for field in ["cluster", "user"] {
@@ -269,7 +284,8 @@ fn put_file(entry: &mut Value, field: &str, given: Option<&str>, embed: bool) ->
     let Some(given) = given else { return Ok(()) };
     let data = format!("{field}-data");
     if embed {
-        let bytes = std::fs::read(given).map_err(|error| Error::message(format!("could not read {field} data from {given}: {error}")))?;
+        let bytes = std::fs::read(given)
+            .map_err(|error| Error::message(format!("could not read {field} data from {given}: {error}")))?;
         entry[data.as_str()] = base64::engine::general_purpose::STANDARD.encode(bytes).into();
         value::remove(entry, &[field]);
     } else {

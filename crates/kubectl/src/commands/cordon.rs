@@ -44,8 +44,11 @@ pub async fn nodes(context: &Context, matches: &ArgMatches, verb: &str) -> Resul
         (true, false) => Err(Error::usage(verb, format!("USAGE: {verb} NODE [flags]"))),
         (false, true) => Err(Error::message("cannot specify both a node name and a --selector option")),
         _ => {
-            let words: Vec<String> =
-                if words.iter().any(|word| word.contains('/')) { words } else { std::iter::once("nodes".to_owned()).chain(words).collect() };
+            let words: Vec<String> = if words.iter().any(|word| word.contains('/')) {
+                words
+            } else {
+                std::iter::once("nodes".to_owned()).chain(words).collect()
+            };
             selection::objects(context, matches, &words).await
         }
     }
@@ -67,7 +70,11 @@ pub async fn set(context: &Context, report: &Report<'_>, item: &Item, closed: bo
     }
     if report.dry_run != DryRun::Client {
         let patch = json!({"spec": {"unschedulable": if closed { json!(true) } else { Value::Null }}});
-        context.api().await?.patch(&report.query(item.path()).done(), MERGE_PATCH, patch.to_string().into_bytes()).await?;
+        context
+            .api()
+            .await?
+            .patch(&report.query(item.path()).done(), MERGE_PATCH, patch.to_string().into_bytes())
+            .await?;
     }
     report.done_as(&item.object, &item.label(), what)
 }

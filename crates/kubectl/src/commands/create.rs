@@ -20,7 +20,11 @@ pub fn command() -> Command {
             .arg(flag("save-config", "Remember the object for later apply"))
     };
     let mut create = options(flags::with_files(Command::new("create").about("Create objects of files or by flags")))
-        .args([option("raw", "Path to post the file to"), flag("edit", "Edit before creating"), flag("record", "Accepted for compatibility")]);
+        .args([
+            option("raw", "Path to post the file to"),
+            flag("edit", "Edit before creating"),
+            flag("record", "Accepted for compatibility"),
+        ]);
     let (mut secret, mut service) = (
         Command::new("secret").about("Create a secret").subcommand_required(true),
         Command::new("service").visible_alias("svc").about("Create a service").subcommand_required(true),
@@ -78,7 +82,8 @@ async fn from_files(context: &Context, matches: &ArgMatches) -> Result<()> {
         let result = if report.dry_run == DryRun::Client {
             Ok(item.object.clone())
         } else {
-            let path = report.query(item.resource.collection(item.namespace.as_deref())).add("fieldValidation", validation);
+            let path =
+                report.query(item.resource.collection(item.namespace.as_deref())).add("fieldValidation", validation);
             context.api().await?.post(&path.done(), &item.object).await
         };
         match result {
@@ -92,13 +97,20 @@ async fn from_files(context: &Context, matches: &ArgMatches) -> Result<()> {
 async fn from_flags(context: &Context, matches: &ArgMatches, generator: &Generator) -> Result<()> {
     let what = generator.path.join(" ");
     // Flags that must be there are looked at before words.
-    if (generator.command)().get_arguments().any(|argument| argument.get_id() == "image") && matches.split("image").is_empty() {
+    if (generator.command)().get_arguments().any(|argument| argument.get_id() == "image")
+        && matches.split("image").is_empty()
+    {
         return Err(Error::message("required flag(s) \"image\" not set"));
     }
     let words = matches.words();
     let name = match words.as_slice() {
         [name] => name,
-        other => return Err(Error::usage(&format!("create {what}"), format!("exactly one NAME is required, got {}", other.len()))),
+        other => {
+            return Err(Error::usage(
+                &format!("create {what}"),
+                format!("exactly one NAME is required, got {}", other.len()),
+            ));
+        }
     };
     let report = Report::new(context, matches, MANAGER)?;
     let discovery = if generator.needs_discovery { Some(context.discovery().await?) } else { None };
@@ -120,7 +132,13 @@ fn failure_words(generator: &Generator) -> String {
 }
 
 /// Sends an object that was made from flags; with `--dry-run=client` no server is needed.
-pub async fn post_made(context: &Context, matches: &ArgMatches, report: &Report<'_>, mut object: Value, failed: &str) -> Result<()> {
+pub async fn post_made(
+    context: &Context,
+    matches: &ArgMatches,
+    report: &Report<'_>,
+    mut object: Value,
+    failed: &str,
+) -> Result<()> {
     let cluster_wide = ["Namespace", "ClusterRole", "ClusterRoleBinding"].contains(&value::kind(&object));
     if !cluster_wide && context.globals.namespace.is_some() {
         place(&mut object, &context.namespace().await?);
@@ -139,7 +157,8 @@ pub async fn post_made(context: &Context, matches: &ArgMatches, report: &Report<
     let Some(resource) = context.discovery().await?.of_kind(version, kind) else {
         return Err(Error::message(format!("no matches for kind \"{kind}\" in version \"{version}\"")));
     };
-    let path = report.query(resource.collection(Some(&namespace))).add("fieldValidation", field_validation(matches)?).done();
+    let path =
+        report.query(resource.collection(Some(&namespace))).add("fieldValidation", field_validation(matches)?).done();
     let created = context.api().await?.post(&path, &object).await.map_err(|error| match error {
         // Such a failure is printed in short, also when the object is invalid.
         Error::Status(status) if !failed.is_empty() => Error::message(format!("{failed}{}", status.message)),
@@ -173,15 +192,21 @@ async fn token(context: &Context, matches: &ArgMatches) -> Result<()> {
     match matches.text("bound-object-kind") {
         None => {}
         Some(kind @ ("Pod" | "Secret" | "Node")) => {
-            let mut bound = json!({"kind": kind, "apiVersion": "v1", "name": matches.text("bound-object-name").unwrap_or("")});
+            let mut bound =
+                json!({"kind": kind, "apiVersion": "v1", "name": matches.text("bound-object-name").unwrap_or("")});
             if let Some(uid) = matches.text("bound-object-uid") {
                 bound["uid"] = uid.into();
             }
             spec["boundObjectRef"] = bound;
         }
-        Some(other) => return Err(Error::message(format!("supported --bound-object-kind values are Node, Pod, Secret, got {other}"))),
+        Some(other) => {
+            return Err(Error::message(format!(
+                "supported --bound-object-kind values are Node, Pod, Secret, got {other}"
+            )));
+        }
     }
-    let request = json!({"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "metadata": {}, "spec": spec});
+    let request =
+        json!({"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "metadata": {}, "spec": spec});
     let namespace = context.namespace().await?;
     let path = format!("/api/v1/namespaces/{}/serviceaccounts/{}/token", encode(&namespace), encode(name));
     let answer = context.api().await?.post(&path, &request).await.map_err(|error| match error {
@@ -212,7 +237,8 @@ mod tests {
 
     #[test]
     fn created_objects_are_named() {
-        let path = "POST /apis/apps/v1/namespaces/default/deployments?fieldManager=kubectl-create&fieldValidation=Strict";
+        let path =
+            "POST /apis/apps/v1/namespaces/default/deployments?fieldManager=kubectl-create&fieldValidation=Strict";
         let made = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "redis"}});
         let done = Fake::new().answer(path, 201, made).run("create deployment redis --image=redis");
         assert_eq!((done.out.as_str(), done.code), ("deployment.apps/redis created\n", 0));
@@ -225,7 +251,8 @@ mod tests {
         let file = tempfile::NamedTempFile::new().expect("a file can be made");
         std::fs::write(file.path(), "apiVersion: v1\nkind: Pod\nmetadata:\n  name: nginx\n").expect("can be written");
         let path = "POST /api/v1/namespaces/default/pods?fieldManager=kubectl-create&fieldValidation=Strict";
-        let message = "pods \"nginx\" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1";
+        let message =
+            "pods \"nginx\" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1";
         let refused = json!({"kind": "Status", "reason": "Forbidden", "message": message});
         let name = file.path().display().to_string();
         let done = Fake::new().answer(path, 403, refused).run(&format!("create -f {name}"));

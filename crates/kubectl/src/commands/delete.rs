@@ -64,7 +64,9 @@ pub async fn run(context: &Context, matches: &ArgMatches) -> Result<()> {
     let name_only = match matches.text("output") {
         None | Some("") => false,
         Some("name") => true,
-        Some(other) => return Err(Error::message(format!("unexpected -o output mode: {other}. We only support '-o name'"))),
+        Some(other) => {
+            return Err(Error::message(format!("unexpected -o output mode: {other}. We only support '-o name'")));
+        }
     };
     let ignore = matches.on("ignore-not-found") || matches.on("all");
     let items = items(context, matches).await?;
@@ -89,11 +91,15 @@ pub async fn run(context: &Context, matches: &ArgMatches) -> Result<()> {
             Ok(answer) => {
                 found += 1;
                 context.console.line(&if name_only { item.label() } else { said(&item, matches, manner.dry_run) });
-                let uid = [text(&answer, "details.uid"), text(&answer, "metadata.uid")].into_iter().find(|uid| !uid.is_empty());
+                let uid = [text(&answer, "details.uid"), text(&answer, "metadata.uid")]
+                    .into_iter()
+                    .find(|uid| !uid.is_empty());
                 waiting.push((item.clone(), uid.unwrap_or("").to_owned()));
             }
             Err(error) if ignore && error.is_not_found() => {}
-            Err(error) => errors.push(if item.source.is_empty() { error } else { error.when("deleting", &item.source) }),
+            Err(error) => {
+                errors.push(if item.source.is_empty() { error } else { error.when("deleting", &item.source) })
+            }
         }
     }
     if found == 0 && errors.is_empty() && !matches.on("ignore-not-found") {
@@ -101,7 +107,8 @@ pub async fn run(context: &Context, matches: &ArgMatches) -> Result<()> {
     }
     let waits = matches.on_or("wait", !matches.on("force")) && manner.dry_run == DryRun::None;
     if waits {
-        let timeout = matches.text("timeout").map(flags::duration).transpose()?.filter(|timeout| *timeout > Duration::ZERO);
+        let timeout =
+            matches.text("timeout").map(flags::duration).transpose()?.filter(|timeout| *timeout > Duration::ZERO);
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
         for (item, uid) in waiting {
             if let Err(error) = gone(api, &item, &uid, deadline).await {
@@ -121,7 +128,9 @@ fn manner(context: &Context, matches: &ArgMatches) -> Result<Manner> {
         Some("foreground") => "Foreground",
         Some("orphan" | "false") => "Orphan",
         Some(other) => {
-            return Err(Error::message(format!("invalid cascade value ({other}). Must be \"background\", \"foreground\", or \"orphan\"")));
+            return Err(Error::message(format!(
+                "invalid cascade value ({other}). Must be \"background\", \"foreground\", or \"orphan\""
+            )));
         }
     };
     let mut grace = matches.number("grace-period")?.filter(|seconds| *seconds >= 0);
@@ -152,7 +161,8 @@ fn manner(context: &Context, matches: &ArgMatches) -> Result<Manner> {
 
 async fn items(context: &Context, matches: &ArgMatches) -> Result<Vec<Item>> {
     let words = matches.words();
-    let selects = ["selector", "field-selector"].iter().any(|flag| matches.text(flag).is_some_and(|text| !text.is_empty()));
+    let selects =
+        ["selector", "field-selector"].iter().any(|flag| matches.text(flag).is_some_and(|text| !text.is_empty()));
     if selects && matches.on("all") {
         return Err(Error::message("cannot set --all and --selector at the same time"));
     }
@@ -244,7 +254,8 @@ mod tests {
         let body: Value = serde_json::from_str(&done.asked[0].1).expect("is JSON");
         assert_eq!(body["propagationPolicy"], "Background");
         assert!(done.asked[1].0.starts_with("GET "), "it looks whether the pod is gone");
-        let fake = Fake::new().answer("DELETE /api/v1/namespaces/n", 200, json!({"kind": "Status", "status": "Success"}));
+        let fake =
+            Fake::new().answer("DELETE /api/v1/namespaces/n", 200, json!({"kind": "Status", "status": "Success"}));
         assert_eq!(fake.run("delete ns n --wait=false").out, "namespace \"n\" deleted\n");
     }
 

@@ -46,7 +46,8 @@ async fn drain(context: &Context, matches: &ArgMatches, report: &Report<'_>, nod
         .add("fieldSelector", format!("spec.nodeName={}", node.name))
         .maybe("labelSelector", matches.text("pod-selector"));
     let (pods, _) = selection::read_list(context, query).await?;
-    let (mut leaving, mut refused, mut warnings) = (Vec::new(), Vec::<(&str, String)>::new(), Vec::<(&str, String)>::new());
+    let (mut leaving, mut refused, mut warnings) =
+        (Vec::new(), Vec::<(&str, String)>::new(), Vec::<(&str, String)>::new());
     for pod in pods {
         let name = format!("{}/{}", value::namespace(&pod), value::name(&pod));
         match verdict(&pod, matches) {
@@ -105,7 +106,13 @@ async fn drain(context: &Context, matches: &ArgMatches, report: &Report<'_>, nod
 }
 
 /// Evicts or deletes a pod; false when it has gone already. A disruption budget that says no is asked again.
-async fn remove(context: &Context, matches: &ArgMatches, item: &Item, evicts: bool, deadline: Option<Instant>) -> Result<bool> {
+async fn remove(
+    context: &Context,
+    matches: &ArgMatches,
+    item: &Item,
+    evicts: bool,
+    deadline: Option<Instant>,
+) -> Result<bool> {
     let api = context.api().await?;
     let mut options = json!({});
     if let Some(seconds) = matches.number("grace-period")?.filter(|seconds| *seconds >= 0) {

@@ -15,10 +15,10 @@ use crate::context::Context;
 use crate::documents;
 use crate::error::{Error, Result};
 use crate::flags::{self, Flags, field_validation, flag, option, words};
+use crate::merge;
 use crate::printers::{json, yaml};
 use crate::selection::{self, Item};
 use crate::value;
-use crate::merge;
 
 const HEADER: &str = "# Please edit the object below. Lines beginning with a '#' will be ignored,\n\
 # and an empty file will abort the edit. If an error occurs while saving this file will be\n\
@@ -103,7 +103,12 @@ async fn edit(context: &Context, matches: &ArgMatches, item: Item, as_json: bool
                     Error::Status(status) if status.reason == "Invalid" => {
                         format!("error: {} \"{}\" is invalid", item.resource.group_resource(), item.name)
                     }
-                    Error::Status(status) => format!("error: {} \"{}\" could not be patched: {}", item.resource.group_resource(), item.name, status.message),
+                    Error::Status(status) => format!(
+                        "error: {} \"{}\" could not be patched: {}",
+                        item.resource.group_resource(),
+                        item.name,
+                        status.message
+                    ),
                     other => other.text(),
                 });
                 text = edited;
@@ -172,16 +177,18 @@ fn write_file(item: &Item, as_json: bool, text: &str) -> Result<PathBuf> {
     options.write(true).create_new(true);
     // A Secret may be in it.
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&path).map_err(|error| {
-        Error::message(format!("failed to make a file for {}: {error}", item.label()))
-    })?;
+    let mut file = options
+        .open(&path)
+        .map_err(|error| Error::message(format!("failed to make a file for {}: {error}", item.label())))?;
     file.write_all(text.as_bytes())?;
     Ok(path)
 }
 
 /// Runs the user's editor; its value may hold arguments, so a shell takes it apart.
 fn open_editor(file: &std::path::Path) -> Result<()> {
-    let editor = ["KUBE_EDITOR", "EDITOR"].into_iter().find_map(|name| std::env::var(name).ok().filter(|text| !text.trim().is_empty()));
+    let editor = ["KUBE_EDITOR", "EDITOR"]
+        .into_iter()
+        .find_map(|name| std::env::var(name).ok().filter(|text| !text.trim().is_empty()));
     let editor = editor.unwrap_or_else(|| "vi".to_owned());
     let status = std::process::Command::new("sh")
         .arg("-c")

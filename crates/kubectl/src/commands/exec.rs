@@ -25,7 +25,9 @@ pub fn command() -> Command {
 
 pub async fn run(context: &Context, matches: &ArgMatches) -> Result<()> {
     let words = matches.words();
-    let Some((pod, rest)) = words.split_first() else { return Err(Error::message("pod, type/name or --filename must be specified")) };
+    let Some((pod, rest)) = words.split_first() else {
+        return Err(Error::message("pod, type/name or --filename must be specified"));
+    };
     let command = matches.texts("command-words");
     if command.is_empty() {
         return Err(if rest.is_empty() {
@@ -38,7 +40,9 @@ pub async fn run(context: &Context, matches: &ArgMatches) -> Result<()> {
     let pod = pods::one_pod(context, matches, pod).await?;
     let phase = value::text(&pod, "status.phase");
     if phase == "Succeeded" || phase == "Failed" {
-        return Err(Error::message(format!("cannot exec into a container in a completed pod; current phase is {phase}")));
+        return Err(Error::message(format!(
+            "cannot exec into a container in a completed pod; current phase is {phase}"
+        )));
     }
     let container = pods::container(context, &pod, matches.text("container"), quiet)?;
     let streams = streams(context, matches, quiet);
@@ -47,7 +51,7 @@ pub async fn run(context: &Context, matches: &ArgMatches) -> Result<()> {
     for word in &command {
         query = query.add("command", word);
     }
-    session::run(context.api().await?, &context.console, &query.done(), streams).await
+    session::run(context.api().await?, &context.console, &query.done(), streams).await.map(drop)
 }
 
 /// `-i` and `-t`; a terminal is asked for in vain when standard input is none.
@@ -79,7 +83,10 @@ mod tests {
             refused,
         );
         let done = fake.run("exec p -- ls -l");
-        assert_eq!(done.err, "Defaulted container \"a\" out of: a, b\nError from server (Forbidden): pods \"p\" is forbidden: no\n");
+        assert_eq!(
+            done.err,
+            "Defaulted container \"a\" out of: a, b\nError from server (Forbidden): pods \"p\" is forbidden: no\n"
+        );
         assert_eq!(fake.run("exec p -c x -- ls").err, "error: container x not found in pod p_default\n");
     }
 }

@@ -21,7 +21,9 @@ pub fn command() -> Command {
 pub async fn run(context: &Context, matches: &ArgMatches) -> Result<()> {
     let words = matches.words();
     let [word] = words.as_slice() else {
-        return Err(Error::message("You must specify the type of resource to explain. Use \"kubectl api-resources\" for a complete list of supported resources."));
+        return Err(Error::message(
+            "You must specify the type of resource to explain. Use \"kubectl api-resources\" for a complete list of supported resources.",
+        ));
     };
     let discovery = context.discovery().await?;
     // `deployments.apps.spec` may name a group; the longest name that is a type counts.
@@ -36,7 +38,9 @@ pub async fn run(context: &Context, matches: &ArgMatches) -> Result<()> {
             .iter()
             .find(|resource| resource.api_version() == version)
             .map(|resource| (*resource).clone())
-            .ok_or_else(|| Error::message(format!("couldn't find resource for \"{version}, Resource={}\"", resource.plural)))?,
+            .ok_or_else(|| {
+                Error::message(format!("couldn't find resource for \"{version}, Resource={}\"", resource.plural))
+            })?,
         None => resource,
     };
     let path = if resource.group.is_empty() {
@@ -48,13 +52,19 @@ pub async fn run(context: &Context, matches: &ArgMatches) -> Result<()> {
     let schemas = &document["components"]["schemas"];
     let own = schemas.as_object().into_iter().flatten().find(|(_, schema)| {
         list(schema, "x-kubernetes-group-version-kind").iter().any(|kind| {
-            text(kind, "group") == resource.group && text(kind, "version") == resource.version && text(kind, "kind") == resource.kind
+            text(kind, "group") == resource.group
+                && text(kind, "version") == resource.version
+                && text(kind, "kind") == resource.kind
         })
     });
     let Some((_, root)) = own else {
         return Err(Error::message(format!("GVR ({}) not found in OpenAPI schema", resource.group_resource())));
     };
-    let explain = Explain { schemas, recursive: matches.on("recursive"), depth: matches.number("max-depth")?.filter(|depth| *depth > 0) };
+    let explain = Explain {
+        schemas,
+        recursive: matches.on("recursive"),
+        depth: matches.number("max-depth")?.filter(|depth| *depth > 0),
+    };
     let mut out = String::new();
     if !resource.group.is_empty() {
         out.push_str(&format!("GROUP:      {}\n", resource.group));
@@ -88,7 +98,8 @@ impl<'d> Explain<'d> {
         let mut here = schema;
         // A chain of references is short; a longer one is a circle.
         for _ in 0..16 {
-            let reference = here["$ref"].as_str().or_else(|| list(here, "allOf").first().and_then(|first| first["$ref"].as_str()));
+            let reference =
+                here["$ref"].as_str().or_else(|| list(here, "allOf").first().and_then(|first| first["$ref"].as_str()));
             match reference.and_then(|reference| reference.rsplit('/').next()).and_then(|name| self.schemas.get(name)) {
                 Some(next) => here = next,
                 None => return here,
@@ -114,11 +125,14 @@ impl<'d> Explain<'d> {
     }
 
     fn type_name(&self, schema: &'d Value) -> String {
-        let reference = schema["$ref"].as_str().or_else(|| list(schema, "allOf").first().and_then(|first| first["$ref"].as_str()));
+        let reference =
+            schema["$ref"].as_str().or_else(|| list(schema, "allOf").first().and_then(|first| first["$ref"].as_str()));
         let resolved = self.resolve(schema);
         match text(resolved, "type") {
             "array" => format!("[]{}", self.type_name(&resolved["items"])),
-            "object" if resolved["additionalProperties"].is_object() => format!("map[string]{}", self.type_name(&resolved["additionalProperties"])),
+            "object" if resolved["additionalProperties"].is_object() => {
+                format!("map[string]{}", self.type_name(&resolved["additionalProperties"]))
+            }
             "object" if reference.is_none() => "Object".to_owned(),
             "object" | "" | "string" if reference.is_some() => {
                 reference.and_then(|reference| reference.rsplit('.').next()).unwrap_or("Object").to_owned()
@@ -130,7 +144,11 @@ impl<'d> Explain<'d> {
 
     fn enumeration(&self, schema: &'d Value) -> String {
         let values: Vec<String> = list(self.resolve(schema), "enum").iter().map(crate::value::show).collect();
-        if values.is_empty() { "\n".to_owned() } else { format!("ENUM:\n{}", values.iter().map(|value| format!("    {value}\n")).collect::<String>()) }
+        if values.is_empty() {
+            "\n".to_owned()
+        } else {
+            format!("ENUM:\n{}", values.iter().map(|value| format!("    {value}\n")).collect::<String>())
+        }
     }
 
     fn print(&self, schema: &'d Value, out: &mut String) {
@@ -157,7 +175,8 @@ impl<'d> Explain<'d> {
 
     fn fields(&self, object: &'d Value, indent: usize, depth: i64, out: &mut String) {
         let required: Vec<&str> = list(object, "required").iter().filter_map(Value::as_str).collect();
-        let mut names: Vec<&String> = object["properties"].as_object().into_iter().flatten().map(|(name, _)| name).collect();
+        let mut names: Vec<&String> =
+            object["properties"].as_object().into_iter().flatten().map(|(name, _)| name).collect();
         names.sort();
         for name in names {
             let field = &object["properties"][name];
@@ -169,7 +188,11 @@ impl<'d> Explain<'d> {
                 .collect();
             if !values.is_empty() {
                 let more = if values.len() > 4 { ", ...." } else { "" };
-                out.push_str(&format!("{}enum: {}{more}\n", " ".repeat(indent), values[..values.len().min(4)].join(", ")));
+                out.push_str(&format!(
+                    "{}enum: {}{more}\n",
+                    " ".repeat(indent),
+                    values[..values.len().min(4)].join(", ")
+                ));
             }
             if !self.recursive {
                 let words = match text(field, "description") {

@@ -46,7 +46,9 @@ pub async fn run(context: &Context, matches: &ArgMatches) -> Result<()> {
             }
             items
         }
-        selection::Selection::Collections(_) => return Err(Error::message("resource(s) were provided, but no name was specified")),
+        selection::Selection::Collections(_) => {
+            return Err(Error::message("resource(s) were provided, but no name was specified"));
+        }
     };
     for item in items {
         let service = service(context, matches, &item)?;
@@ -54,7 +56,9 @@ pub async fn run(context: &Context, matches: &ArgMatches) -> Result<()> {
             service
         } else {
             let services = context.discovery().await?.find("services")?;
-            let path = report.query(services.collection(item.namespace.as_deref())).add("fieldValidation", field_validation(matches)?);
+            let path = report
+                .query(services.collection(item.namespace.as_deref()))
+                .add("fieldValidation", field_validation(matches)?);
             context.api().await?.post(&path.done(), &service).await?
         };
         report.made(&exposed, "exposed")?;
@@ -67,8 +71,9 @@ fn service(context: &Context, matches: &ArgMatches, item: &Item) -> Result<Value
     let name = matches.text("name").filter(|name| !name.is_empty()).unwrap_or(&item.name);
     let selector = match matches.text("service-selector").filter(|selector| !selector.is_empty()) {
         Some(given) => pairs(&given.split(',').map(str::to_owned).collect::<Vec<_>>(), "selector")?,
-        None => selector_of(object)
-            .map_err(|error| Error::message(format!("couldn't retrieve selectors via --selector flag or introspection: {error}")))?,
+        None => selector_of(object).map_err(|error| {
+            Error::message(format!("couldn't retrieve selectors via --selector flag or introspection: {error}"))
+        })?,
     };
     let labels = match matches.text("labels").filter(|labels| !labels.is_empty()) {
         Some(given) => pairs(&given.split(',').map(str::to_owned).collect::<Vec<_>>(), "label")?,
@@ -119,12 +124,19 @@ fn selector_of(object: &Value) -> std::result::Result<Map<String, Value>, String
     match value::kind(object) {
         "Pod" => named(at(object, "metadata.labels"), "the pod has no labels and cannot be exposed"),
         "Service" => named(at(object, "spec.selector"), "the service has no pod selector set"),
-        "ReplicationController" => named(at(object, "spec.selector"), "the replication controller has no pod selector set"),
+        "ReplicationController" => {
+            named(at(object, "spec.selector"), "the replication controller has no pod selector set")
+        }
         "Deployment" | "ReplicaSet" => {
             if !list(object, "spec.selector.matchExpressions").is_empty() {
-                return Err("couldn't convert expressions - \"matchExpressions\" to map-based selector format".to_owned());
+                return Err(
+                    "couldn't convert expressions - \"matchExpressions\" to map-based selector format".to_owned()
+                );
             }
-            named(at(object, "spec.selector.matchLabels"), "invalid deployment: no selectors, therefore cannot be exposed")
+            named(
+                at(object, "spec.selector.matchLabels"),
+                "invalid deployment: no selectors, therefore cannot be exposed",
+            )
         }
         other => Err(format!("cannot expose a {other}")),
     }
@@ -138,12 +150,17 @@ fn ports(matches: &ArgMatches, object: &Value) -> Result<Vec<Value>> {
                 "Pod" => list(object, "spec.containers"),
                 _ => list(object, "spec.template.spec.containers"),
             };
-            let from_service = list(object, "spec.ports").iter().map(|port| (int(port, "port"), text(port, "protocol")));
-            let from_containers =
-                containers.iter().flat_map(|c| list(c, "ports")).map(|port| (int(port, "containerPort"), text(port, "protocol")));
+            let from_service =
+                list(object, "spec.ports").iter().map(|port| (int(port, "port"), text(port, "protocol")));
+            let from_containers = containers
+                .iter()
+                .flat_map(|c| list(c, "ports"))
+                .map(|port| (int(port, "containerPort"), text(port, "protocol")));
             from_service
                 .chain(from_containers)
-                .map(|(port, protocol)| (port.to_string(), Some(protocol.to_owned()).filter(|protocol| !protocol.is_empty())))
+                .map(|(port, protocol)| {
+                    (port.to_string(), Some(protocol.to_owned()).filter(|protocol| !protocol.is_empty()))
+                })
                 .collect()
         }
     };
@@ -160,10 +177,14 @@ fn ports(matches: &ArgMatches, object: &Value) -> Result<Vec<Value>> {
         if given.len() > 1 {
             entry.insert("name".into(), format!("port-{}", index + 1).into());
         }
-        let protocol = matches.text("protocol").filter(|protocol| !protocol.is_empty()).or(protocol.as_deref()).unwrap_or("TCP");
+        let protocol =
+            matches.text("protocol").filter(|protocol| !protocol.is_empty()).or(protocol.as_deref()).unwrap_or("TCP");
         entry.insert("protocol".into(), protocol.into());
         entry.insert("port".into(), number.into());
-        let target = target.map_or_else(|| json!(number), |name| name.parse::<u16>().map_or_else(|_| json!(name), |number| json!(number)));
+        let target = target.map_or_else(
+            || json!(number),
+            |name| name.parse::<u16>().map_or_else(|_| json!(name), |number| json!(number)),
+        );
         entry.insert("targetPort".into(), target);
         ports.push(Value::Object(entry));
     }

@@ -235,7 +235,11 @@ impl Get<'_> {
                 let query = selection::collection_path(self.matches, &resource, self.namespace());
                 (resource, query, None)
             }
-            _ => return Err(Error::message("watch is only supported on individual resources and resource collections - more than 1 resource was found")),
+            _ => {
+                return Err(Error::message(
+                    "watch is only supported on individual resources and resource collections - more than 1 resource was found",
+                ));
+            }
         };
         let base = query.done();
         let human = format.is_human();
@@ -250,13 +254,19 @@ impl Get<'_> {
         if let Some(name) = name.filter(|_| empty) {
             let details = json!({"name": name});
             let message = format!("{} {} not found", resource.group_resource(), machinery::go_text::quote(&name));
-            return Err(Error::Status(Box::new(crate::error::Status { code: 404, reason: "NotFound".into(), message, details })));
+            return Err(Error::Status(Box::new(crate::error::Status {
+                code: 404,
+                reason: "NotFound".into(),
+                message,
+                details,
+            })));
         }
         if !self.matches.on("watch-only") {
             if human {
                 self.context.console.text(&printer.print(&start, &options, None));
             } else {
-                let (version, kind) = (start["apiVersion"].clone(), value::kind(&start).trim_end_matches("List").to_owned());
+                let (version, kind) =
+                    (start["apiVersion"].clone(), value::kind(&start).trim_end_matches("List").to_owned());
                 for item in value::list(&start, key) {
                     let mut item = item.clone();
                     item["apiVersion"] = version.clone();
@@ -326,12 +336,16 @@ mod tests {
         let done = fake.run("get pods");
         assert_eq!((done.out.as_str(), done.code), ("NAME   STATUS\na      Running\n", 0));
         let fake = Fake::new().answer("GET /api/v1/pods?limit=500", 200, pods());
-        assert_eq!(fake.run("get po -A -o wide").out, "NAMESPACE   NAME   STATUS    NODE\ndefault     a      Running   n1\n");
+        assert_eq!(
+            fake.run("get po -A -o wide").out,
+            "NAMESPACE   NAME   STATUS    NODE\ndefault     a      Running   n1\n"
+        );
     }
 
     #[test]
     fn nothing_found_is_said_on_standard_error() {
-        let fake = Fake::new().answer("GET /api/v1/namespaces/ns/pods?limit=500", 200, json!({"kind": "Table", "rows": []}));
+        let fake =
+            Fake::new().answer("GET /api/v1/namespaces/ns/pods?limit=500", 200, json!({"kind": "Table", "rows": []}));
         let done = fake.run("get pods -n ns");
         assert_eq!((done.out.as_str(), done.err.as_str(), done.code), ("", "No resources found in ns namespace.\n", 0));
     }
@@ -347,12 +361,14 @@ mod tests {
 
     #[test]
     fn objects_print_by_format() {
-        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "managedFields": [{}]}, "spec": {}});
+        let pod =
+            json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "managedFields": [{}]}, "spec": {}});
         let fake = Fake::new().answer("GET /api/v1/namespaces/default/pods/a", 200, pod);
         assert_eq!(fake.run("get pod/a -o yaml").out, "apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\nspec: {}\n");
         assert_eq!(fake.run("get pod a -o name").out, "pod/a\n");
         assert_eq!(fake.run("get pod a -o jsonpath={.metadata.name}").out, "a");
-        let list = json!({"apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": [{"metadata": {"name": "a"}}]});
+        let list =
+            json!({"apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": [{"metadata": {"name": "a"}}]});
         let fake = Fake::new().answer("GET /api/v1/namespaces/default/pods?limit=500", 200, list);
         assert_eq!(
             fake.run("get pods -o yaml").out,
@@ -364,9 +380,11 @@ mod tests {
     fn a_watch_prints_the_objects_and_then_the_changes() {
         let changed = json!({"type": "MODIFIED", "object": {"kind": "Table", "columnDefinitions": null,
             "rows": [{"cells": ["a", "Failed", "n1"]}]}});
-        let fake = Fake::new()
-            .answer("GET /api/v1/namespaces/default/pods", 200, pods())
-            .answer("GET /api/v1/namespaces/default/pods?watch=true&resourceVersion=7", 200, changed);
+        let fake = Fake::new().answer("GET /api/v1/namespaces/default/pods", 200, pods()).answer(
+            "GET /api/v1/namespaces/default/pods?watch=true&resourceVersion=7",
+            200,
+            changed,
+        );
         assert_eq!(fake.run("get pods -w").out, "NAME   STATUS\na      Running\na      Failed\n");
     }
 }

@@ -63,7 +63,9 @@ pub async fn change(context: &Context, matches: &ArgMatches, kind: &Kind) -> Res
     let split = words.iter().position(is_change).unwrap_or(words.len());
     let (resources, changes) = words.split_at(split);
     if resources.is_empty() && matches.split("filename").is_empty() {
-        return Err(Error::message("one or more resources must be specified as <resource> <name> or <resource>/<name>"));
+        return Err(Error::message(
+            "one or more resources must be specified as <resource> <name> or <resource>/<name>",
+        ));
     }
     let changes = parse(changes, kind)?;
     let lists = matches.on("list");
@@ -84,13 +86,21 @@ pub async fn change(context: &Context, matches: &ArgMatches, kind: &Kind) -> Res
         }
         if lists {
             if items.len() > 1 {
-                context.console.line(&format!("Listing {} for {}.{}/{}:", kind.field, item.resource.kind, item.resource.group, item.name));
+                context.console.line(&format!(
+                    "Listing {} for {}.{}/{}:",
+                    kind.field, item.resource.kind, item.resource.group, item.name
+                ));
             }
-            let mut lines: Vec<String> = at(&item.object, &format!("metadata.{}", kind.field))
-                .as_object()
-                .map_or_else(Vec::new, |map| map.iter().map(|(key, value)| format!("{key}={}", value::show(value))).collect());
+            let mut lines: Vec<String> =
+                at(&item.object, &format!("metadata.{}", kind.field)).as_object().map_or_else(Vec::new, |map| {
+                    map.iter().map(|(key, value)| format!("{key}={}", value::show(value))).collect()
+                });
             lines.sort();
-            lines.iter().for_each(|line| context.console.line(&crate::console::harmless(&format!("{}{line}", if items.len() > 1 { " " } else { "" }))));
+            lines.iter().for_each(|line| {
+                context
+                    .console
+                    .line(&crate::console::harmless(&format!("{}{line}", if items.len() > 1 { " " } else { "" })))
+            });
         }
     }
     Error::collect(errors)
@@ -189,7 +199,11 @@ async fn change_one(
         }
         object
     } else {
-        context.api().await?.patch(&report.query(item.path()).done(), MERGE_PATCH, body.to_string().into_bytes()).await?
+        context
+            .api()
+            .await?
+            .patch(&report.query(item.path()).done(), MERGE_PATCH, body.to_string().into_bytes())
+            .await?
     };
     report.done_as(&object, &item.label(), what)
 }
@@ -202,7 +216,11 @@ mod tests {
     fn fake() -> Fake {
         let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "labels": {"app": "nginx"}}});
         let path = "/api/v1/namespaces/default/pods/p";
-        Fake::new().answer(&format!("GET {path}"), 200, pod.clone()).answer(&format!("PATCH {path}?fieldManager=kubectl-label"), 200, pod)
+        Fake::new().answer(&format!("GET {path}"), 200, pod.clone()).answer(
+            &format!("PATCH {path}?fieldManager=kubectl-label"),
+            200,
+            pod,
+        )
     }
 
     #[test]

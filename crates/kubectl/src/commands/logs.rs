@@ -64,11 +64,18 @@ pub async fn run(context: &Context, matches: &ArgMatches) -> Result<()> {
             } else {
                 let mut pods = pods::pods_of(context, &namespace, &pods::pod_selector(&item.object)?).await?;
                 if pods.is_empty() {
-                    return Err(Error::message(format!("timed out waiting for the condition: no pods found for {}", item.label())));
+                    return Err(Error::message(format!(
+                        "timed out waiting for the condition: no pods found for {}",
+                        item.label()
+                    )));
                 }
                 if !matches.on("all-pods") {
                     if pods.len() > 1 {
-                        context.console.error_line(&format!("Found {} pods, using pod/{}", pods.len(), value::name(&pods[0])));
+                        context.console.error_line(&format!(
+                            "Found {} pods, using pod/{}",
+                            pods.len(),
+                            value::name(&pods[0])
+                        ));
                     }
                     pods.truncate(1);
                 }
@@ -125,9 +132,13 @@ impl Logs<'_> {
     fn path(&self, pod: &Value, container: &str) -> Result<String> {
         let matches = self.matches;
         let on = |flag: &str| matches.on(flag).then_some("true");
-        let path = format!("/api/v1/namespaces/{}/pods/{}/log", encode(value::namespace(pod)), encode(value::name(pod)));
+        let path =
+            format!("/api/v1/namespaces/{}/pods/{}/log", encode(value::namespace(pod)), encode(value::name(pod)));
         // Of many pods only the ends are wanted, unless told otherwise.
-        let tail = matches.number("tail")?.or((self.by_selector && !matches.on("follow")).then_some(10)).filter(|tail| *tail >= 0);
+        let tail = matches
+            .number("tail")?
+            .or((self.by_selector && !matches.on("follow")).then_some(10))
+            .filter(|tail| *tail >= 0);
         let since = matches.text("since").filter(|since| *since != "0").map(flags::duration).transpose()?;
         Ok(Query::new(path)
             .add("container", container)
@@ -176,7 +187,11 @@ mod tests {
         let selector = json!({"matchLabels": {"app": "r"}});
         let pod = |name: &str| json!({"metadata": {"name": name, "namespace": "default"}, "spec": {"containers": [{"name": "c"}]}});
         let fake = Fake::new()
-            .answer("GET /apis/apps/v1/namespaces/default/deployments/r", 200, json!({"kind": "Deployment", "spec": {"selector": selector}}))
+            .answer(
+                "GET /apis/apps/v1/namespaces/default/deployments/r",
+                200,
+                json!({"kind": "Deployment", "spec": {"selector": selector}}),
+            )
             .answer(
                 "GET /api/v1/namespaces/default/pods?labelSelector=app%3Dr&limit=500",
                 200,

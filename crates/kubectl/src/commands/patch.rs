@@ -28,14 +28,18 @@ pub async fn run(context: &Context, matches: &ArgMatches) -> Result<()> {
         None | Some("strategic") => STRATEGIC_PATCH,
         Some("merge") => MERGE_PATCH,
         Some("json") => JSON_PATCH,
-        Some(other) => return Err(Error::message(format!("--type must be one of [json merge strategic], not \"{other}\""))),
+        Some(other) => {
+            return Err(Error::message(format!("--type must be one of [json merge strategic], not \"{other}\"")));
+        }
     };
     let body = match (matches.text("patch"), matches.text("patch-file")) {
         (Some(patch), None) => patch.to_owned(),
-        (None, Some(file)) => std::fs::read_to_string(file).map_err(|error| Error::message(format!("unable to read patch file: {error}")))?,
+        (None, Some(file)) => std::fs::read_to_string(file)
+            .map_err(|error| Error::message(format!("unable to read patch file: {error}")))?,
         _ => return Err(Error::message("must specify --patch or --patch-file containing the contents of the patch")),
     };
-    let mut values = documents::parse(body.as_bytes()).map_err(|error| Error::message(format!("unable to parse \"{body}\": {error}")))?;
+    let mut values = documents::parse(body.as_bytes())
+        .map_err(|error| Error::message(format!("unable to parse \"{body}\": {error}")))?;
     if values.len() != 1 {
         return Err(Error::message(format!("unable to parse \"{body}\": expected one document")));
     }
@@ -57,7 +61,11 @@ pub async fn run(context: &Context, matches: &ArgMatches) -> Result<()> {
         }
         let after = api.patch(&report.query(path).done(), kind, patch.to_string().into_bytes()).await?;
         let same = text(&before, "metadata.resourceVersion") == text(&after, "metadata.resourceVersion");
-        report.done_as(&after, &item.label(), if same && report.dry_run == DryRun::None { "patched (no change)" } else { "patched" })?;
+        report.done_as(
+            &after,
+            &item.label(),
+            if same && report.dry_run == DryRun::None { "patched (no change)" } else { "patched" },
+        )?;
     }
     Ok(())
 }

@@ -29,11 +29,14 @@ pub fn pod_selector(object: &Value) -> Result<Selector> {
     match value::kind(object) {
         "Service" | "ReplicationController" => match selector.as_object().filter(|map| !map.is_empty()) {
             Some(map) => Ok(Selector::from_json_map(map)),
-            None => Err(Error::message(format!("invalid {} '{}': Service is defined without a selector", value::kind(object).to_lowercase(), value::name(object)))),
+            None => Err(Error::message(format!(
+                "invalid {} '{}': Service is defined without a selector",
+                value::kind(object).to_lowercase(),
+                value::name(object)
+            ))),
         },
-        "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet" | "Job" => {
-            Selector::from_label_selector(selector).map_err(|error| Error::message(format!("invalid label selector: {error}")))
-        }
+        "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet" | "Job" => Selector::from_label_selector(selector)
+            .map_err(|error| Error::message(format!("invalid label selector: {error}"))),
         other => Err(Error::message(format!("cannot get the pods of a {other}"))),
     }
 }
@@ -78,7 +81,11 @@ pub fn container(context: &Context, pod: &Value, wanted: Option<&str>, quiet: bo
         if all_containers(pod).any(|container| text(container, "name") == name) {
             return Ok(name.to_owned());
         }
-        return Err(Error::message(format!("container {name} not found in pod {}_{}", value::name(pod), value::namespace(pod))));
+        return Err(Error::message(format!(
+            "container {name} not found in pod {}_{}",
+            value::name(pod),
+            value::namespace(pod)
+        )));
     }
     let containers = list(pod, "spec.containers");
     let annotated = at(pod, "metadata.annotations")["kubectl.kubernetes.io/default-container"].as_str();
@@ -92,7 +99,9 @@ pub fn container(context: &Context, pod: &Value, wanted: Option<&str>, quiet: bo
     let all: Vec<String> = ["", " (init)", " (ephem)"]
         .into_iter()
         .zip(["spec.containers", "spec.initContainers", "spec.ephemeralContainers"])
-        .flat_map(|(suffix, path)| list(pod, path).iter().map(move |container| format!("{}{suffix}", text(container, "name"))))
+        .flat_map(|(suffix, path)| {
+            list(pod, path).iter().map(move |container| format!("{}{suffix}", text(container, "name")))
+        })
         .collect();
     if all.len() > 1 && !quiet {
         context.console.error_line(&format!("Defaulted container \"{name}\" out of: {}", all.join(", ")));

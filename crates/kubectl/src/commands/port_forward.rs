@@ -39,9 +39,16 @@ pub async fn run(context: &Context, matches: &ArgMatches) -> Result<()> {
         return Err(Error::usage("port-forward", "TYPE/NAME and list of ports are required for port-forward"));
     }
     let item = pods::named(context, matches, word).await?;
-    let pod = if value::kind(&item.object) == "Pod" { item.object.clone() } else { pods::one_pod(context, matches, word).await? };
+    let pod = if value::kind(&item.object) == "Pod" {
+        item.object.clone()
+    } else {
+        pods::one_pod(context, matches, word).await?
+    };
     if text(&pod, "status.phase") != "Running" {
-        return Err(Error::message(format!("unable to forward port because pod is not running. Current status={}", text(&pod, "status.phase"))));
+        return Err(Error::message(format!(
+            "unable to forward port because pod is not running. Current status={}",
+            text(&pod, "status.phase")
+        )));
     }
     let addresses = match matches.split("address") {
         none if none.is_empty() => vec!["localhost".to_owned()],
@@ -72,11 +79,14 @@ pub async fn run(context: &Context, matches: &ArgMatches) -> Result<()> {
                 }
             }
             if !bound {
-                return Err(Error::message(format!("unable to listen on any of the requested ports: [{{{local} {remote}}}]")));
+                return Err(Error::message(format!(
+                    "unable to listen on any of the requested ports: [{{{local} {remote}}}]"
+                )));
             }
         }
     }
-    let path = format!("/api/v1/namespaces/{}/pods/{}/portforward", encode(value::namespace(&pod)), encode(value::name(&pod)));
+    let path =
+        format!("/api/v1/namespaces/{}/pods/{}/portforward", encode(value::namespace(&pod)), encode(value::name(&pod)));
     let serving = listeners.into_iter().map(|(listener, remote)| serve(context, api, listener, remote, path.clone()));
     futures::future::join_all(serving).await;
     Ok(())
@@ -150,16 +160,23 @@ fn port_pair(spec: &str, object: &Value, pod: &Value) -> Result<(u16, u16)> {
     let (local, remote) = spec.split_once(':').unwrap_or((spec, spec));
     let bad = || Error::message(format!("invalid port format '{spec}'"));
     let container_port = |name: &str| {
-        value::list(pod, "spec.containers").iter().flat_map(|container| value::list(container, "ports")).find_map(|port| {
-            (text(port, "name") == name).then(|| u16::try_from(value::int(port, "containerPort")).ok()).flatten()
-        })
+        value::list(pod, "spec.containers").iter().flat_map(|container| value::list(container, "ports")).find_map(
+            |port| {
+                (text(port, "name") == name).then(|| u16::try_from(value::int(port, "containerPort")).ok()).flatten()
+            },
+        )
     };
     let mut target: Option<u16> = remote.parse().ok().or_else(|| container_port(remote));
     let local_default = target;
     if value::kind(object) == "Service" {
-        let port = value::list(object, "spec.ports").iter().find(|port| text(port, "name") == remote || value::int(port, "port").to_string() == remote);
+        let port = value::list(object, "spec.ports")
+            .iter()
+            .find(|port| text(port, "name") == remote || value::int(port, "port").to_string() == remote);
         let Some(port) = port else {
-            return Err(Error::message(format!("Service {} does not have a service port {remote}", value::name(object))));
+            return Err(Error::message(format!(
+                "Service {} does not have a service port {remote}",
+                value::name(object)
+            )));
         };
         target = match &port["targetPort"] {
             Value::String(name) => container_port(name),
@@ -183,7 +200,8 @@ mod tests {
 
     #[test]
     fn ports_are_read_in_all_forms() {
-        let pod = json!({"kind": "Pod", "spec": {"containers": [{"ports": [{"name": "http", "containerPort": 8080}]}]}});
+        let pod =
+            json!({"kind": "Pod", "spec": {"containers": [{"ports": [{"name": "http", "containerPort": 8080}]}]}});
         let pair = |spec| port_pair(spec, &pod, &pod).ok();
         assert_eq!(pair("80"), Some((80, 80)));
         assert_eq!(pair("81:80"), Some((81, 80)));

@@ -59,9 +59,12 @@ impl Filter {
     fn new(matches: &ArgMatches) -> Result<Self> {
         let patterns = |flag: &str, default: &str| -> Result<Vec<Regex>> {
             let text = matches.text(flag).unwrap_or(default);
-            text.split(',').filter(|pattern| !pattern.is_empty()).map(|pattern| {
-                Regex::new(pattern).map_err(|error| Error::message(format!("invalid pattern in --{flag}: {error}")))
-            }).collect()
+            text.split(',')
+                .filter(|pattern| !pattern.is_empty())
+                .map(|pattern| {
+                    Regex::new(pattern).map_err(|error| Error::message(format!("invalid pattern in --{flag}: {error}")))
+                })
+                .collect()
         };
         Ok(Filter {
             hosts: patterns("accept-hosts", r"^localhost$,^127\.0\.0\.1$,^\[::1\]$")?,
@@ -126,10 +129,14 @@ pub async fn run(context: &Context, matches: &ArgMatches) -> Result<()> {
         api: context.api().await?,
         filter: Filter::new(matches)?,
         api_prefix: slashed(matches.text("api-prefix").unwrap_or("/")),
-        files: matches.text("www").filter(|www| !www.is_empty()).map(|www| (slashed(matches.text("www-prefix").unwrap_or("/static/")), www.into())),
+        files: matches
+            .text("www")
+            .filter(|www| !www.is_empty())
+            .map(|www| (slashed(matches.text("www-prefix").unwrap_or("/static/")), www.into())),
     };
     if let Some(path) = matches.text("unix-socket").filter(|path| !path.is_empty()) {
-        let listener = UnixListener::bind(path).map_err(|error| Error::message(format!("listen unix {path}: {error}")))?;
+        let listener =
+            UnixListener::bind(path).map_err(|error| Error::message(format!("listen unix {path}: {error}")))?;
         context.console.line(&format!("Starting to serve on {path}"));
         return serve(proxy, async || listener.accept().await.map(|(stream, _)| stream)).await;
     }
@@ -182,16 +189,26 @@ async fn answer(proxy: Arc<Proxy<'_>>, request: Request<Incoming>) -> std::resul
     };
     let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
     let target = format!("/{rest}{query}");
-    Ok(pass_on(&proxy, request, &target).await.unwrap_or_else(|error| plain(StatusCode::BAD_GATEWAY, &format!("{error}\n"))))
+    Ok(pass_on(&proxy, request, &target)
+        .await
+        .unwrap_or_else(|error| plain(StatusCode::BAD_GATEWAY, &format!("{error}\n"))))
 }
 
 async fn pass_on(proxy: &Proxy<'_>, request: Request<Incoming>, target: &str) -> Result<Response<Body>> {
     let (parts, body) = request.into_parts();
-    let body = Limited::new(body, BODY_MAX).collect().await.map_err(|error| Error::message(error.to_string()))?.to_bytes();
+    let body =
+        Limited::new(body, BODY_MAX).collect().await.map_err(|error| Error::message(error.to_string()))?.to_bytes();
     let mut onward = Request::builder().method(parts.method).uri(target);
     for (name, value) in &parts.headers {
         // Whoever calls has no say in who the user is, nor in this connection's own headers.
-        let own = [header::HOST, header::CONNECTION, header::UPGRADE, header::TRANSFER_ENCODING, header::CONTENT_LENGTH, header::AUTHORIZATION];
+        let own = [
+            header::HOST,
+            header::CONNECTION,
+            header::UPGRADE,
+            header::TRANSFER_ENCODING,
+            header::CONTENT_LENGTH,
+            header::AUTHORIZATION,
+        ];
         if !own.contains(name) {
             onward = onward.header(name, value);
         }

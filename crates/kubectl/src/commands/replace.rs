@@ -52,7 +52,14 @@ pub async fn run(context: &Context, matches: &ArgMatches) -> Result<()> {
         let result = if report.dry_run == DryRun::Client {
             Ok(item.object.clone())
         } else if matches.on("force") {
-            api.post(&report.query(item.resource.collection(item.namespace.as_deref())).add("fieldValidation", validation).done(), &item.object).await
+            api.post(
+                &report
+                    .query(item.resource.collection(item.namespace.as_deref()))
+                    .add("fieldValidation", validation)
+                    .done(),
+                &item.object,
+            )
+            .await
         } else {
             let path = match matches.text("subresource") {
                 Some(subresource) => format!("{}/{subresource}", item.path()),

@@ -22,7 +22,8 @@ pub fn command() -> Command {
     };
     let writing = |name, about| flags::with_writing(flags::with_output(leaf(name, about)));
     Command::new("rollout").about("Manage the rollout of workloads").subcommand_required(true).subcommands([
-        flags::with_output(leaf("history", "Show the revisions")).arg(option("revision", "Show this revision's template")),
+        flags::with_output(leaf("history", "Show the revisions"))
+            .arg(option("revision", "Show this revision's template")),
         writing("pause", "Stop rolling out changes"),
         writing("restart", "Replace all pods"),
         writing("resume", "Go on rolling out changes"),
@@ -31,7 +32,8 @@ pub fn command() -> Command {
             option("timeout", "How long to wait; 0 is for ever"),
             option("revision", "Only this revision"),
         ]),
-        writing("undo", "Go back to an earlier revision").arg(option("to-revision", "The revision; 0 is the last one before")),
+        writing("undo", "Go back to an earlier revision")
+            .arg(option("to-revision", "The revision; 0 is the last one before")),
     ])
 }
 
@@ -60,7 +62,11 @@ pub async fn run(context: &Context, matches: &ArgMatches) -> Result<()> {
 async fn restart(context: &Context, matches: &ArgMatches, item: &Item) -> Result<()> {
     let kind = value::kind(&item.object);
     if !["Deployment", "DaemonSet", "StatefulSet"].contains(&kind) {
-        return Err(Error::message(format!("{} \"{}\" restarting is not supported", item.resource.group_resource(), item.name)));
+        return Err(Error::message(format!(
+            "{} \"{}\" restarting is not supported",
+            item.resource.group_resource(),
+            item.name
+        )));
     }
     if flag_at(&item.object, "spec.paused") {
         return Err(Error::message(format!(
@@ -88,7 +94,14 @@ async fn pause(context: &Context, matches: &ArgMatches, item: &Item, paused: boo
     write(context, matches, item, MERGE_PATCH, &patch, if paused { "paused" } else { "resumed" }).await
 }
 
-async fn write(context: &Context, matches: &ArgMatches, item: &Item, kind: &str, patch: &Value, what: &str) -> Result<()> {
+async fn write(
+    context: &Context,
+    matches: &ArgMatches,
+    item: &Item,
+    kind: &str,
+    patch: &Value,
+    what: &str,
+) -> Result<()> {
     let report = Report::new(context, matches, "kubectl-rollout")?;
     let after = if report.dry_run == DryRun::Client {
         item.object.clone()

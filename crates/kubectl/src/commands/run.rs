@@ -55,7 +55,10 @@ pub async fn run(context: &Context, matches: &ArgMatches) -> Result<()> {
         return Err(Error::usage("run", "NAME is required for run"));
     }
     if image.is_empty() || image.contains(char::is_whitespace) {
-        return Err(Error::message(format!("Invalid image name {}: invalid reference format", machinery::go_text::quote(image))));
+        return Err(Error::message(format!(
+            "Invalid image name {}: invalid reference format",
+            machinery::go_text::quote(image)
+        )));
     }
     if matches.on("expose") {
         return Err(Error::message("--expose is not supported; use kubectl expose"));
@@ -71,7 +74,9 @@ pub async fn run(context: &Context, matches: &ArgMatches) -> Result<()> {
         return Err(Error::message("--rm should only be used for attached containers"));
     }
     if attached && report.dry_run != DryRun::None {
-        return Err(Error::message("--dry-run=[server|client] can't be used with attached containers options (--attach, --stdin, or --tty)"));
+        return Err(Error::message(
+            "--dry-run=[server|client] can't be used with attached containers options (--attach, --stdin, or --tty)",
+        ));
     }
     let mut pod = workloads::pod(matches, &name, image, &words)?;
     override_by(matches, &mut pod)?;
@@ -97,7 +102,8 @@ pub async fn run(context: &Context, matches: &ArgMatches) -> Result<()> {
 
 /// Attaches when the pod runs, or prints the logs of one that has ended; a pod that runs once gives its exit code.
 async fn session(context: &Context, matches: &ArgMatches, item: &Item) -> Result<()> {
-    let limit = matches.text("pod-running-timeout").map(flags::duration).transpose()?.unwrap_or(Duration::from_secs(60));
+    let limit =
+        matches.text("pod-running-timeout").map(flags::duration).transpose()?.unwrap_or(Duration::from_secs(60));
     let began = |pod: &Value| text(pod, "status.phase") != "Pending" && !text(pod, "status.phase").is_empty();
     let Ok(pod) = tokio::time::timeout(limit, until(context, &item.resource, item, began)).await else {
         return Err(Error::message("timed out waiting for the condition"));
@@ -106,13 +112,12 @@ async fn session(context: &Context, matches: &ArgMatches, item: &Item) -> Result
     let container = text(&value::list(&pod, "spec.containers")[0], "name").to_owned();
     if text(&pod, "status.phase") == "Running" {
         let streams = super::exec::streams(context, matches, matches.on("quiet"));
-        let attached = attach::attach(context, &pod, &container, streams).await;
-        // The container may end before the session begins; then its logs tell what it said.
-        if let Err(error) = attached {
-            if matches!(error, Error::Exit(_)) {
-                return Err(error);
-            }
-            logs(context, item, &container).await.map_err(|_| error)?;
+        // The container may have said all and ended before the session begins; then its logs tell.
+        match attach::attach(context, &pod, &container, streams).await {
+            Ok(true) => {}
+            Ok(false) => logs(context, item, &container).await?,
+            Err(error @ Error::Exit(_)) => return Err(error),
+            Err(error) => logs(context, item, &container).await.map_err(|_| error)?,
         }
     } else {
         logs(context, item, &container).await?;
@@ -144,7 +149,12 @@ async fn logs(context: &Context, item: &Item, container: &str) -> Result<()> {
 }
 
 /// Watches one object until something holds.
-pub async fn until(context: &Context, resource: &Resource, item: &Item, holds: impl Fn(&Value) -> bool) -> Result<Value> {
+pub async fn until(
+    context: &Context,
+    resource: &Resource,
+    item: &Item,
+    holds: impl Fn(&Value) -> bool,
+) -> Result<Value> {
     let api = context.api().await?;
     loop {
         let object = api.get(&item.path()).await?;
@@ -179,7 +189,8 @@ pub fn override_by(matches: &ArgMatches, object: &mut Value) -> Result<()> {
         "strategic" => {
             let types = machinery::schema::builtin();
             match types.by_kind("", "v1", value::kind(object)) {
-                Some(id) => machinery::patch::strategic::apply(types, id, object, patch).map_err(|error| fail(error.to_string())),
+                Some(id) => machinery::patch::strategic::apply(types, id, object, patch)
+                    .map_err(|error| fail(error.to_string())),
                 None => Err(fail("the kind has no schema".to_owned())),
             }
         }
@@ -194,7 +205,9 @@ mod tests {
 
     #[test]
     fn a_pod_is_made_as_upstream_makes_it() {
-        let done = Fake::new().run("run x --image=nginx --port=80 --env=A=1 --restart=Never --dry-run=client -o yaml --command -- sh -c ls");
+        let done = Fake::new().run(
+            "run x --image=nginx --port=80 --env=A=1 --restart=Never --dry-run=client -o yaml --command -- sh -c ls",
+        );
         let want = "apiVersion: v1\nkind: Pod\nmetadata:\n  labels:\n    run: x\n  name: x\nspec:\n  containers:\n  - command:\n    - sh\n    - -c\n    - ls\n    env:\n    - name: A\n      value: \"1\"\n    image: nginx\n    name: x\n    ports:\n    - containerPort: 80\n    resources: {}\n  dnsPolicy: ClusterFirst\n  restartPolicy: Never\nstatus: {}\n";
         assert_eq!(done.out, want);
         let done = Fake::new().run(r#"run x --image=nginx --overrides={"spec":{"hostNetwork":true}} --dry-run=client -o jsonpath={.spec.hostNetwork}"#);

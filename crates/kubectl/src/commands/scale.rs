@@ -27,9 +27,13 @@ pub fn command() -> Command {
 }
 
 pub async fn run(context: &Context, matches: &ArgMatches) -> Result<()> {
-    let Some(replicas) = matches.number("replicas")? else { return Err(Error::message("required flag(s) \"replicas\" not set")) };
+    let Some(replicas) = matches.number("replicas")? else {
+        return Err(Error::message("required flag(s) \"replicas\" not set"));
+    };
     if replicas < 0 {
-        return Err(Error::message("The --replicas=COUNT flag is required, and COUNT must be greater than or equal to 0"));
+        return Err(Error::message(
+            "The --replicas=COUNT flag is required, and COUNT must be greater than or equal to 0",
+        ));
     }
     let expected = matches.number("current-replicas")?.filter(|count| *count >= 0);
     let report = Report::new(context, matches, "kubectl-scale")?;
@@ -89,7 +93,11 @@ mod tests {
         let path = "/apis/apps/v1/namespaces/default/replicasets/nginx";
         let scale = json!({"kind": "Scale", "spec": {"replicas": 2}});
         Fake::new()
-            .answer(&format!("GET {path}"), 200, json!({"kind": "ReplicaSet", "apiVersion": "apps/v1", "metadata": {"name": "nginx"}}))
+            .answer(
+                &format!("GET {path}"),
+                200,
+                json!({"kind": "ReplicaSet", "apiVersion": "apps/v1", "metadata": {"name": "nginx"}}),
+            )
             .answer(&format!("GET {path}/scale"), 200, scale.clone())
             .answer(&format!("PATCH {path}/scale?fieldManager=kubectl-scale"), 200, scale.clone())
     }
@@ -99,7 +107,10 @@ mod tests {
         let done = fake().run("scale rs nginx --replicas=5");
         assert_eq!(done.out, "replicaset.apps/nginx scaled\n");
         assert_eq!(done.asked[1].1, r#"{"spec":{"replicas":5}}"#);
-        assert_eq!(fake().run("scale rs nginx --replicas=5 --current-replicas=3").err, "error: Expected replicas to be 3, was 2\n");
+        assert_eq!(
+            fake().run("scale rs nginx --replicas=5 --current-replicas=3").err,
+            "error: Expected replicas to be 3, was 2\n"
+        );
         assert_eq!(fake().run("scale rs nginx").err, "error: required flag(s) \"replicas\" not set\n");
     }
 }

@@ -71,7 +71,11 @@ pub async fn run(context: &Context, matches: &ArgMatches) -> Result<()> {
         let after = if report.dry_run == DryRun::Client {
             item.object.clone()
         } else {
-            context.api().await?.patch(&report.query(item.path()).done(), STRATEGIC_PATCH, patch.to_string().into_bytes()).await?
+            context
+                .api()
+                .await?
+                .patch(&report.query(item.path()).done(), STRATEGIC_PATCH, patch.to_string().into_bytes())
+                .await?
         };
         report.done_as(&after, &item.label(), "image updated")?;
     }

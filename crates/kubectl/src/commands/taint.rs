@@ -54,7 +54,11 @@ pub async fn run(context: &Context, matches: &ArgMatches) -> Result<()> {
                 let before = taints.len();
                 taints.retain(|taint| !fits(taint));
                 if taints.len() == before {
-                    let shown = if change.effect.is_empty() { change.key.clone() } else { format!("{}:{}", change.key, change.effect) };
+                    let shown = if change.effect.is_empty() {
+                        change.key.clone()
+                    } else {
+                        format!("{}:{}", change.key, change.effect)
+                    };
                     problem = Some(format!("taint \"{shown}\" not found"));
                 }
                 removed += before - taints.len();
@@ -85,7 +89,11 @@ pub async fn run(context: &Context, matches: &ArgMatches) -> Result<()> {
             item.object.clone()
         } else {
             let patch = json!({"spec": {"taints": if taints.is_empty() { Value::Null } else { json!(taints) }}});
-            context.api().await?.patch(&report.query(item.path()).done(), MERGE_PATCH, patch.to_string().into_bytes()).await?
+            context
+                .api()
+                .await?
+                .patch(&report.query(item.path()).done(), MERGE_PATCH, patch.to_string().into_bytes())
+                .await?
         };
         let what = match (added, removed) {
             (0, _) => "untainted",
@@ -117,7 +125,10 @@ mod tests {
     #[test]
     fn taints_are_read() {
         let change = parse("a=b:NoSchedule").expect("is valid");
-        assert_eq!((change.key.as_str(), change.value.as_str(), change.effect.as_str(), change.remove), ("a", "b", "NoSchedule", false));
+        assert_eq!(
+            (change.key.as_str(), change.value.as_str(), change.effect.as_str(), change.remove),
+            ("a", "b", "NoSchedule", false)
+        );
         assert!(parse("a:NoExecute-").is_ok_and(|change| change.remove));
         assert!(parse("a=b").is_err() && parse("a=b:Never").is_err());
     }

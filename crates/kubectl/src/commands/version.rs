@@ -37,7 +37,9 @@ pub async fn run(context: &Context, matches: &ArgMatches) -> Result<()> {
             context.console.line(&format!("Client Version: {GIT_VERSION}"));
             context.console.line("Kustomize Version: none");
             if let Some(server) = versions.get("serverVersion") {
-                context.console.line(&crate::console::harmless(&format!("Server Version: {}", text(server, "gitVersion"))));
+                context
+                    .console
+                    .line(&crate::console::harmless(&format!("Server Version: {}", text(server, "gitVersion"))));
             }
         }
         Some("yaml") => context.console.line(&yaml::print(&versions)),
@@ -71,7 +73,10 @@ mod tests {
     fn both_versions_are_printed() {
         let fake = Fake::new().answer("GET /version", 200, json!({"gitVersion": "v1.36.2"}));
         let out = fake.run("version").out;
-        assert!(out.starts_with("Client Version: v1.36.2+canopus.") && out.ends_with("Server Version: v1.36.2\n"), "{out}");
+        assert!(
+            out.starts_with("Client Version: v1.36.2+canopus.") && out.ends_with("Server Version: v1.36.2\n"),
+            "{out}"
+        );
         assert!(!fake.run("version --client -o json").out.contains("serverVersion"));
     }
 }

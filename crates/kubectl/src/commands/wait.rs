@@ -50,7 +50,8 @@ impl Goal {
         if let Some(rest) = text.strip_prefix("jsonpath=") {
             let end = rest.find('}').map_or_else(|| rest.find('=').unwrap_or(rest.len()), |brace| brace + 1);
             let (path, value) = rest.split_at(end);
-            let template = relaxed(path.trim_matches('\'')).and_then(|path| Template::parse(&path)).map_err(Error::Message)?;
+            let template =
+                relaxed(path.trim_matches('\'')).and_then(|path| Template::parse(&path)).map_err(Error::Message)?;
             let value = value.strip_prefix('=').map(|value| value.trim_matches(['"', '\'']).to_owned());
             return Ok(Goal::Path(Box::new(template), value));
         }
@@ -65,7 +66,9 @@ impl Goal {
                 let seen = condition["observedGeneration"].as_i64();
                 // A condition that was seen before the last change says nothing about it.
                 let fresh = seen.is_none_or(|seen| seen >= value::int(object, "metadata.generation"));
-                fresh && text(condition, "type").eq_ignore_ascii_case(name) && text(condition, "status").eq_ignore_ascii_case(wanted)
+                fresh
+                    && text(condition, "type").eq_ignore_ascii_case(name)
+                    && text(condition, "status").eq_ignore_ascii_case(wanted)
             }),
             Goal::Path(template, wanted) => {
                 let values = template.values(object).unwrap_or_default();

@@ -42,7 +42,8 @@ pub fn secret(out: &mut Text, secret: &Value, _: &Related) {
     for (key, content) in sorted(secret, "data") {
         // A service account's token is shown, as it is what one looks for.
         if key == "token" && text(secret, "type") == "kubernetes.io/service-account-token" {
-            let token = base64::engine::general_purpose::STANDARD.decode(content.as_str().unwrap_or("")).unwrap_or_default();
+            let token =
+                base64::engine::general_purpose::STANDARD.decode(content.as_str().unwrap_or("")).unwrap_or_default();
             out.field(0, key, String::from_utf8_lossy(&token));
         } else {
             out.field(0, key, format!("{} bytes", decoded_length(content)));
@@ -64,7 +65,9 @@ pub fn service_account(out: &mut Text, account: &Value, _: &Related) {
     out.head(account, true);
     out.labels(0, account);
     out.annotations(0, account);
-    let names = |field: &str| -> Vec<String> { list(account, field).iter().map(|entry| text(entry, "name").to_owned()).collect() };
+    let names = |field: &str| -> Vec<String> {
+        list(account, field).iter().map(|entry| text(entry, "name").to_owned()).collect()
+    };
     out.column(0, "Image pull secrets", &names("imagePullSecrets"));
     // Accounts list secrets no more, unless somebody did by hand.
     if !names("secrets").is_empty() {

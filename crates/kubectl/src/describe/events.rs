@@ -19,18 +19,25 @@ pub async fn related(context: &Context, item: &Item) -> Related {
         "Deployment" => {
             let sets = list(context, "replicasets.apps", namespace, selector(), "").await;
             let uid = text(&item.object, "metadata.uid");
-            let others = sets.into_iter().filter(|set| machinery::meta::controller(set).is_some_and(|owner| text(owner, "uid") == uid));
+            let others = sets
+                .into_iter()
+                .filter(|set| machinery::meta::controller(set).is_some_and(|owner| text(owner, "uid") == uid));
             Related { pods: Vec::new(), others: others.collect() }
         }
         "ReplicaSet" | "ReplicationController" => {
             let pods = list(context, "pods", namespace, selector(), "").await;
             let uid = text(&item.object, "metadata.uid");
-            let pods = pods.into_iter().filter(|pod| machinery::meta::controller(pod).is_some_and(|owner| text(owner, "uid") == uid));
+            let pods = pods
+                .into_iter()
+                .filter(|pod| machinery::meta::controller(pod).is_some_and(|owner| text(owner, "uid") == uid));
             Related { pods: pods.collect(), others: Vec::new() }
         }
         "Service" => {
             let own = Selector::from_map([("kubernetes.io/service-name", item.name.as_str())]);
-            Related { pods: Vec::new(), others: list(context, "endpointslices.discovery.k8s.io", namespace, Some(own), "").await }
+            Related {
+                pods: Vec::new(),
+                others: list(context, "endpointslices.discovery.k8s.io", namespace, Some(own), "").await,
+            }
         }
         "Node" => {
             let fields = format!("spec.nodeName={},status.phase!=Succeeded,status.phase!=Failed", item.name);
@@ -47,7 +54,13 @@ pub async fn related(context: &Context, item: &Item) -> Related {
     }
 }
 
-async fn list(context: &Context, word: &str, namespace: Option<&str>, selector: Option<Selector>, fields: &str) -> Vec<Value> {
+async fn list(
+    context: &Context,
+    word: &str,
+    namespace: Option<&str>,
+    selector: Option<Selector>,
+    fields: &str,
+) -> Vec<Value> {
     let Ok(discovery) = context.discovery().await else { return Vec::new() };
     let Ok(resource) = discovery.find(word) else { return Vec::new() };
     let query = Query::new(resource.collection(namespace))
@@ -102,11 +115,14 @@ pub fn write(out: &mut Text, events: &[Value], now: jiff::Timestamp) {
             "" => text(event, "reportingComponent"),
             component => component,
         };
-        out.line(1, format!(
-            "{}\t{}\t{interval}\t{from}\t{}",
-            text(event, "type"),
-            text(event, "reason"),
-            text(event, "message").trim().replace(['\n', '\t'], " ")
-        ));
+        out.line(
+            1,
+            format!(
+                "{}\t{}\t{interval}\t{from}\t{}",
+                text(event, "type"),
+                text(event, "reason"),
+                text(event, "message").trim().replace(['\n', '\t'], " ")
+            ),
+        );
     }
 }

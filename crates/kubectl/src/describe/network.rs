@@ -53,7 +53,9 @@ fn endpoints_of(port: &Value, slices: &[Value]) -> String {
             for endpoint in list(slice, "endpoints") {
                 // A state that is not known counts as ready.
                 if at(endpoint, "conditions.ready") != &Value::Bool(false) {
-                    found.extend(list(endpoint, "addresses").iter().map(|address| join(&show(address), int(own, "port"))));
+                    found.extend(
+                        list(endpoint, "addresses").iter().map(|address| join(&show(address), int(own, "port"))),
+                    );
                 }
             }
         }
@@ -123,7 +125,11 @@ pub fn endpoint_slice(out: &mut Text, slice: &Value, _: &Related) {
         let hostname = text(endpoint, "hostname");
         out.field(2, "Hostname", if hostname.is_empty() { "<unset>" } else { hostname });
         if endpoint["targetRef"].is_object() {
-            out.field(2, "TargetRef", format!("{}/{}", text(endpoint, "targetRef.kind"), text(endpoint, "targetRef.name")));
+            out.field(
+                2,
+                "TargetRef",
+                format!("{}/{}", text(endpoint, "targetRef.kind"), text(endpoint, "targetRef.name")),
+            );
         }
         let node = text(endpoint, "nodeName");
         out.field(2, "NodeName", if node.is_empty() { "<unset>" } else { node });

@@ -11,8 +11,11 @@ const ROLE: &str = "node-role.kubernetes.io/";
 
 pub fn node(out: &mut Text, node: &Value, related: &Related) {
     out.field(0, "Name", value::name(node));
-    let roles: Vec<&str> =
-        value::map(node, "metadata.labels").into_iter().flatten().filter_map(|(key, _)| key.strip_prefix(ROLE)).collect();
+    let roles: Vec<&str> = value::map(node, "metadata.labels")
+        .into_iter()
+        .flatten()
+        .filter_map(|(key, _)| key.strip_prefix(ROLE))
+        .collect();
     out.field(0, "Roles", if roles.is_empty() { "<none>".to_owned() } else { roles.join(",") });
     out.labels(0, node);
     out.annotations(0, node);
@@ -29,7 +32,11 @@ pub fn node(out: &mut Text, node: &Value, related: &Related) {
     out.column(0, "Taints", &taints);
     out.field(0, "Unschedulable", value::flag(node, "spec.unschedulable").to_string());
     match related.others.first() {
-        None => out.field(0, "Lease", format!("Failed to get lease: leases.coordination.k8s.io \"{}\" not found", value::name(node))),
+        None => out.field(
+            0,
+            "Lease",
+            format!("Failed to get lease: leases.coordination.k8s.io \"{}\" not found", value::name(node)),
+        ),
         Some(lease) => {
             out.line(0, "Lease:");
             out.field(1, "HolderIdentity", text(lease, "spec.holderIdentity"));
@@ -38,16 +45,22 @@ pub fn node(out: &mut Text, node: &Value, related: &Related) {
             out.field(1, "RenewTime", time(text(lease, "spec.renewTime")));
         }
     }
-    out.conditions(node, &[
-        ("Type", "type"),
-        ("Status", "status"),
-        ("LastHeartbeatTime", "lastHeartbeatTime"),
-        ("LastTransitionTime", "lastTransitionTime"),
-        ("Reason", "reason"),
-        ("Message", "message"),
-    ], " ");
+    out.conditions(
+        node,
+        &[
+            ("Type", "type"),
+            ("Status", "status"),
+            ("LastHeartbeatTime", "lastHeartbeatTime"),
+            ("LastTransitionTime", "lastTransitionTime"),
+            ("Reason", "reason"),
+            ("Message", "message"),
+        ],
+        " ",
+    );
     out.line(0, "Addresses:");
-    list(node, "status.addresses").iter().for_each(|address| out.field(1, text(address, "type"), text(address, "address")));
+    list(node, "status.addresses")
+        .iter()
+        .for_each(|address| out.field(1, text(address, "type"), text(address, "address")));
     for (label, path) in [("Capacity", "status.capacity"), ("Allocatable", "status.allocatable")] {
         let resources = pairs(at(node, path).as_object(), ":\t");
         if !resources.is_empty() {
@@ -84,19 +97,31 @@ fn quantity(value: &Value) -> Quantity {
 /// What a pod asks for: all containers together, or one init container when that is more.
 fn sum(pod: &Value, field: &str, resource: &str) -> Quantity {
     let of = |container: &Value| quantity(&container["resources"][field][resource]);
-    let total = list(pod, "spec.containers").iter().map(of).fold(Quantity::new(0, Format::DecimalSI), |sum, next| {
-        if sum.is_zero() { next } else { sum.add(&next) }
-    });
+    let total = list(pod, "spec.containers")
+        .iter()
+        .map(of)
+        .fold(Quantity::new(0, Format::DecimalSI), |sum, next| if sum.is_zero() { next } else { sum.add(&next) });
     list(pod, "spec.initContainers").iter().map(of).fold(total, |most, next| if next > most { next } else { most })
 }
 
 fn percent(part: &Quantity, whole: &Quantity) -> String {
-    if whole.is_zero() { "0%".to_owned() } else { format!("{}%", (part.approximate() / whole.approximate() * 100.0) as i64) }
+    if whole.is_zero() {
+        "0%".to_owned()
+    } else {
+        format!("{}%", (part.approximate() / whole.approximate() * 100.0) as i64)
+    }
 }
 
 fn pods(out: &mut Text, node: &Value, pods: &[Value]) {
     let allocatable = at(node, "status.allocatable");
-    let columns = [("requests", "cpu"), ("limits", "cpu"), ("requests", "memory"), ("limits", "memory"), ("requests", "ephemeral-storage"), ("limits", "ephemeral-storage")];
+    let columns = [
+        ("requests", "cpu"),
+        ("limits", "cpu"),
+        ("requests", "memory"),
+        ("limits", "memory"),
+        ("requests", "ephemeral-storage"),
+        ("limits", "ephemeral-storage"),
+    ];
     out.line(0, format!("Non-terminated Pods:\t({} in total)", pods.len()));
     out.line(1, "Namespace\tName\t\tCPU Requests\tCPU Limits\tMemory Requests\tMemory Limits\tAge");
     out.line(1, "---------\t----\t\t------------\t----------\t---------------\t-------------\t---");

@@ -26,7 +26,11 @@ pub fn pod(out: &mut Text, pod: &Value, _: &Related) {
     match text(pod, "metadata.deletionTimestamp") {
         "" => out.field(0, "Status", text(pod, "status.phase")),
         since => {
-            out.field(0, "Status", format!("Terminating (lasts {})", machinery::time::age(Some(since), jiff::Timestamp::now())));
+            out.field(
+                0,
+                "Status",
+                format!("Terminating (lasts {})", machinery::time::age(Some(since), jiff::Timestamp::now())),
+            );
             if let Some(seconds) = at(pod, "metadata.deletionGracePeriodSeconds").as_i64() {
                 out.field(0, "Termination Grace Period", format!("{seconds}s"));
             }
@@ -49,9 +53,23 @@ pub fn pod(out: &mut Text, pod: &Value, _: &Related) {
         out.field(0, "Controlled By", format!("{}/{}", text(owner, "kind"), text(owner, "name")));
     }
     out.maybe(0, "NominatedNodeName", text(pod, "status.nominatedNodeName"));
-    containers(out, "Init Containers", pod, list(pod, "spec.initContainers"), Some(list(pod, "status.initContainerStatuses")), 0);
+    containers(
+        out,
+        "Init Containers",
+        pod,
+        list(pod, "spec.initContainers"),
+        Some(list(pod, "status.initContainerStatuses")),
+        0,
+    );
     containers(out, "Containers", pod, list(pod, "spec.containers"), Some(list(pod, "status.containerStatuses")), 0);
-    containers(out, "Ephemeral Containers", pod, list(pod, "spec.ephemeralContainers"), Some(list(pod, "status.ephemeralContainerStatuses")), 0);
+    containers(
+        out,
+        "Ephemeral Containers",
+        pod,
+        list(pod, "spec.ephemeralContainers"),
+        Some(list(pod, "status.ephemeralContainerStatuses")),
+        0,
+    );
     if !list(pod, "spec.readinessGates").is_empty() {
         out.line(0, "Readiness Gates:");
         out.line(1, "Type\tStatus");
@@ -73,12 +91,16 @@ pub fn pod(out: &mut Text, pod: &Value, _: &Related) {
     out.pairs(0, "Node-Selectors", at(pod, "spec.nodeSelector"), "=");
     tolerations(out, 0, list(pod, "spec.tolerations"));
     for constraint in list(pod, "spec.topologySpreadConstraints") {
-        out.field(0, "Topology Spread Constraints", format!(
-            "{}:{} when max skew {} is exceeded",
-            text(constraint, "topologyKey"),
-            text(constraint, "whenUnsatisfiable"),
-            int(constraint, "maxSkew")
-        ));
+        out.field(
+            0,
+            "Topology Spread Constraints",
+            format!(
+                "{}:{} when max skew {} is exceeded",
+                text(constraint, "topologyKey"),
+                text(constraint, "whenUnsatisfiable"),
+                int(constraint, "maxSkew")
+            ),
+        );
     }
 }
 
@@ -110,7 +132,11 @@ fn tolerations(out: &mut Text, level: usize, tolerations: &[Value]) {
                 line.push_str(&format!(":{}", text(toleration, "effect")));
             }
             if text(toleration, "operator") == "Exists" && text(toleration, "value").is_empty() {
-                line.push_str(if text(toleration, "key").is_empty() && text(toleration, "effect").is_empty() { "op=Exists" } else { " op=Exists" });
+                line.push_str(if text(toleration, "key").is_empty() && text(toleration, "effect").is_empty() {
+                    "op=Exists"
+                } else {
+                    " op=Exists"
+                });
             }
             if let Some(seconds) = toleration["tolerationSeconds"].as_i64() {
                 line.push_str(&format!(" for {seconds}s"));
@@ -123,7 +149,14 @@ fn tolerations(out: &mut Text, level: usize, tolerations: &[Value]) {
     out.column(level, "Tolerations", &lines);
 }
 
-fn containers(out: &mut Text, label: &str, pod: &Value, containers: &[Value], statuses: Option<&[Value]>, level: usize) {
+fn containers(
+    out: &mut Text,
+    label: &str,
+    pod: &Value,
+    containers: &[Value],
+    statuses: Option<&[Value]>,
+    level: usize,
+) {
     if containers.is_empty() {
         return;
     }
@@ -186,7 +219,8 @@ fn container(out: &mut Text, pod: &Value, container: &Value, status: Option<&Val
             resources.iter().for_each(|pair| out.line(level + 1, pair.replacen('\t', ":\t", 1)));
         }
     }
-    for (label, field) in [("Liveness", "livenessProbe"), ("Readiness", "readinessProbe"), ("Startup", "startupProbe")] {
+    for (label, field) in [("Liveness", "livenessProbe"), ("Readiness", "readinessProbe"), ("Startup", "startupProbe")]
+    {
         if container[field].is_object() {
             out.field(level, label, probe(&container[field]));
         }
@@ -261,13 +295,21 @@ fn probe(probe: &Value) -> String {
 
 fn environment(out: &mut Text, pod: &Value, container: &Value, level: usize) {
     for source in list(container, "envFrom") {
-        let (kind, from) = if source["configMapRef"].is_object() { ("ConfigMap", "configMapRef") } else { ("Secret", "secretRef") };
+        let (kind, from) =
+            if source["configMapRef"].is_object() { ("ConfigMap", "configMapRef") } else { ("Secret", "secretRef") };
         let prefix = match text(source, "prefix") {
             "" => String::new(),
             prefix => format!(" with prefix '{prefix}'"),
         };
         out.line(level, "Environment Variables from:");
-        out.line(level + 1, format!("{}\t{kind}{prefix}\tOptional: {}", text(&source[from], "name"), value::flag(&source[from], "optional")));
+        out.line(
+            level + 1,
+            format!(
+                "{}\t{kind}{prefix}\tOptional: {}",
+                text(&source[from], "name"),
+                value::flag(&source[from], "optional")
+            ),
+        );
     }
     let variables = list(container, "env");
     if variables.is_empty() {
@@ -279,12 +321,25 @@ fn environment(out: &mut Text, pod: &Value, container: &Value, level: usize) {
         let name = text(variable, "name");
         let source = &variable["valueFrom"];
         let shown = if let Some(field) = source.get("fieldRef") {
-            format!("{} ({}:{})", field_value(pod, text(field, "fieldPath")), text(field, "apiVersion"), text(field, "fieldPath"))
+            format!(
+                "{} ({}:{})",
+                field_value(pod, text(field, "fieldPath")),
+                text(field, "apiVersion"),
+                text(field, "fieldPath")
+            )
         } else if let Some(resource) = source.get("resourceFieldRef") {
             format!("({})", text(resource, "resource"))
-        } else if let Some((key, kind)) = [("secretKeyRef", "in secret"), ("configMapKeyRef", "of config map")].into_iter().find(|(key, _)| source.get(key).is_some()) {
+        } else if let Some((key, kind)) = [("secretKeyRef", "in secret"), ("configMapKeyRef", "of config map")]
+            .into_iter()
+            .find(|(key, _)| source.get(key).is_some())
+        {
             let reference = &source[key];
-            format!("<set to the key '{}' {kind} '{}'>\tOptional: {}", text(reference, "key"), text(reference, "name"), value::flag(reference, "optional"))
+            format!(
+                "<set to the key '{}' {kind} '{}'>\tOptional: {}",
+                text(reference, "key"),
+                text(reference, "name"),
+                value::flag(reference, "optional")
+            )
         } else {
             text(variable, "value").replace('\n', &format!("\n{}  \t", "  ".repeat(level)))
         };
@@ -295,7 +350,13 @@ fn environment(out: &mut Text, pod: &Value, container: &Value, level: usize) {
 /// What a downward reference stands for, where the object shows it.
 fn field_value<'p>(pod: &'p Value, path: &str) -> &'p str {
     match path {
-        "metadata.name" | "metadata.namespace" | "metadata.uid" | "spec.nodeName" | "spec.serviceAccountName" | "status.hostIP" | "status.podIP" => text(pod, path),
+        "metadata.name"
+        | "metadata.namespace"
+        | "metadata.uid"
+        | "spec.nodeName"
+        | "spec.serviceAccountName"
+        | "status.hostIP"
+        | "status.podIP" => text(pod, path),
         _ => "",
     }
 }
@@ -312,7 +373,8 @@ fn volumes(out: &mut Text, volumes: &[Value], level: usize) {
 }
 
 fn volume(out: &mut Text, volume: &Value, level: usize) {
-    let kind = volume.as_object().into_iter().flatten().map(|(key, _)| key.as_str()).find(|key| *key != "name").unwrap_or("");
+    let kind =
+        volume.as_object().into_iter().flatten().map(|(key, _)| key.as_str()).find(|key| *key != "name").unwrap_or("");
     let source = &volume[kind];
     match kind {
         "emptyDir" => {
@@ -360,7 +422,11 @@ fn volume(out: &mut Text, volume: &Value, level: usize) {
             }
         }
         "persistentVolumeClaim" => {
-            out.field(level, "Type", "PersistentVolumeClaim (a reference to a PersistentVolumeClaim in the same namespace)");
+            out.field(
+                level,
+                "Type",
+                "PersistentVolumeClaim (a reference to a PersistentVolumeClaim in the same namespace)",
+            );
             out.field(level, "ClaimName", text(source, "claimName"));
             out.field(level, "ReadOnly", value::flag(source, "readOnly").to_string());
         }

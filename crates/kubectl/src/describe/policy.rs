@@ -11,14 +11,19 @@ pub fn namespace(out: &mut Text, namespace: &Value, related: &Related) {
     out.labels(0, namespace);
     out.annotations(0, namespace);
     out.field(0, "Status", text(namespace, "status.phase"));
-    out.conditions(namespace, &[
-        ("Type", "type"),
-        ("Status", "status"),
-        ("LastTransitionTime", "lastTransitionTime"),
-        ("Reason", "reason"),
-        ("Message", "message"),
-    ], "");
-    let (limits, quotas): (Vec<&Value>, Vec<&Value>) = related.others.iter().partition(|object| value::kind(object) == "LimitRange");
+    out.conditions(
+        namespace,
+        &[
+            ("Type", "type"),
+            ("Status", "status"),
+            ("LastTransitionTime", "lastTransitionTime"),
+            ("Reason", "reason"),
+            ("Message", "message"),
+        ],
+        "",
+    );
+    let (limits, quotas): (Vec<&Value>, Vec<&Value>) =
+        related.others.iter().partition(|object| value::kind(object) == "LimitRange");
     out.line(0, "");
     if quotas.is_empty() {
         out.line(0, "No resource quota.");
@@ -43,10 +48,14 @@ pub fn namespace(out: &mut Text, namespace: &Value, related: &Related) {
 fn usage(out: &mut Text, level: usize, quota: &Value) {
     out.line(level, "Resource\tUsed\tHard");
     out.line(level, "--------\t---\t---");
-    let mut names: Vec<&String> = at(quota, "status.hard").as_object().into_iter().flatten().map(|(name, _)| name).collect();
+    let mut names: Vec<&String> =
+        at(quota, "status.hard").as_object().into_iter().flatten().map(|(name, _)| name).collect();
     names.sort();
     for name in names {
-        out.line(level, format!("{name}\t{}\t{}", show(&at(quota, "status.used")[name]), show(&at(quota, "status.hard")[name])));
+        out.line(
+            level,
+            format!("{name}\t{}\t{}", show(&at(quota, "status.used")[name]), show(&at(quota, "status.hard")[name])),
+        );
     }
 }
 
@@ -56,10 +65,14 @@ pub fn quota(out: &mut Text, quota: &Value, _: &Related) {
     out.maybe(0, "Scopes", &scopes.join(", "));
     out.line(0, "Resource\tUsed\tHard");
     out.line(0, "--------\t----\t----");
-    let mut names: Vec<&String> = at(quota, "status.hard").as_object().into_iter().flatten().map(|(name, _)| name).collect();
+    let mut names: Vec<&String> =
+        at(quota, "status.hard").as_object().into_iter().flatten().map(|(name, _)| name).collect();
     names.sort();
     for name in names {
-        out.line(0, format!("{name}\t{}\t{}", show(&at(quota, "status.used")[name]), show(&at(quota, "status.hard")[name])));
+        out.line(
+            0,
+            format!("{name}\t{}\t{}", show(&at(quota, "status.used")[name]), show(&at(quota, "status.hard")[name])),
+        );
     }
 }
 

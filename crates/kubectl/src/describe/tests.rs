@@ -64,10 +64,14 @@ Node-Selectors:  <none>
 
 #[test]
 fn unknown_kinds_are_described_by_their_fields() {
-    let lease = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "s", "namespace": "default"}});
+    let lease =
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "s", "namespace": "default"}});
     let fake = Fake::new().answer("GET /api/v1/namespaces/default/serviceaccounts/s", 200, lease);
     let out = fake.run("describe sa s").out;
-    assert!(out.starts_with("Name:                s\nNamespace:           default\nLabels:              <none>\n"), "{out}");
+    assert!(
+        out.starts_with("Name:                s\nNamespace:           default\nLabels:              <none>\n"),
+        "{out}"
+    );
 }
 
 #[test]

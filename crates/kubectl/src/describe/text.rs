@@ -98,7 +98,11 @@ impl Text {
 }
 
 fn shortened(line: &str, width: usize) -> String {
-    if line.chars().count() <= width { line.to_owned() } else { format!("{}...", line.chars().take(width).collect::<String>()) }
+    if line.chars().count() <= width {
+        line.to_owned()
+    } else {
+        format!("{}...", line.chars().take(width).collect::<String>())
+    }
 }
 
 /// `key<separator>value` in order of the keys.

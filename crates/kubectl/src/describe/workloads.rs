@@ -17,19 +17,27 @@ pub fn deployment(out: &mut Text, deployment: &Value, related: &Related) {
     out.labels(0, deployment);
     out.annotations(0, deployment);
     out.field(0, "Selector", selector(deployment));
-    out.field(0, "Replicas", format!(
-        "{} desired | {} updated | {} total | {} available | {} unavailable",
-        int(deployment, "spec.replicas"),
-        int(deployment, "status.updatedReplicas"),
-        int(deployment, "status.replicas"),
-        int(deployment, "status.availableReplicas"),
-        int(deployment, "status.unavailableReplicas")
-    ));
+    out.field(
+        0,
+        "Replicas",
+        format!(
+            "{} desired | {} updated | {} total | {} available | {} unavailable",
+            int(deployment, "spec.replicas"),
+            int(deployment, "status.updatedReplicas"),
+            int(deployment, "status.replicas"),
+            int(deployment, "status.availableReplicas"),
+            int(deployment, "status.unavailableReplicas")
+        ),
+    );
     out.field(0, "StrategyType", text(deployment, "spec.strategy.type"));
     out.field(0, "MinReadySeconds", int(deployment, "spec.minReadySeconds").to_string());
     let rolling = at(deployment, "spec.strategy.rollingUpdate");
     if rolling.is_object() {
-        out.field(0, "RollingUpdateStrategy", format!("{} max unavailable, {} max surge", show(&rolling["maxUnavailable"]), show(&rolling["maxSurge"])));
+        out.field(
+            0,
+            "RollingUpdateStrategy",
+            format!("{} max unavailable, {} max surge", show(&rolling["maxUnavailable"]), show(&rolling["maxSurge"])),
+        );
     }
     template(out, at(deployment, "spec.template"));
     out.conditions(deployment, &[("Type", "type"), ("Status", "status"), ("Reason", "reason")], "");
@@ -40,7 +48,14 @@ pub fn deployment(out: &mut Text, deployment: &Value, related: &Related) {
     let shown = |sets: &[&Value]| {
         let lines: Vec<String> = sets
             .iter()
-            .map(|set| format!("{} ({}/{} replicas created)", value::name(set), int(set, "status.replicas"), int(set, "spec.replicas")))
+            .map(|set| {
+                format!(
+                    "{} ({}/{} replicas created)",
+                    value::name(set),
+                    int(set, "status.replicas"),
+                    int(set, "spec.replicas")
+                )
+            })
             .collect();
         if lines.is_empty() { "<none>".to_owned() } else { lines.join(", ") }
     };
@@ -56,15 +71,23 @@ pub fn replica_set(out: &mut Text, set: &Value, related: &Related) {
     if let Some(owner) = machinery::meta::controller(set) {
         out.field(0, "Controlled By", format!("{}/{}", text(owner, "kind"), text(owner, "name")));
     }
-    out.field(0, "Replicas", format!("{} current / {} desired", int(set, "status.replicas"), int(set, "spec.replicas")));
+    out.field(
+        0,
+        "Replicas",
+        format!("{} current / {} desired", int(set, "status.replicas"), int(set, "spec.replicas")),
+    );
     let count = |phase: &str| related.pods.iter().filter(|pod| text(pod, "status.phase") == phase).count();
-    out.field(0, "Pods Status", format!(
-        "{} Running / {} Waiting / {} Succeeded / {} Failed",
-        count("Running"),
-        count("Pending"),
-        count("Succeeded"),
-        count("Failed")
-    ));
+    out.field(
+        0,
+        "Pods Status",
+        format!(
+            "{} Running / {} Waiting / {} Succeeded / {} Failed",
+            count("Running"),
+            count("Pending"),
+            count("Succeeded"),
+            count("Failed")
+        ),
+    );
     template(out, at(set, "spec.template"));
     if !list(set, "status.conditions").is_empty() {
         out.conditions(set, &[("Type", "type"), ("Status", "status"), ("Reason", "reason")], "");

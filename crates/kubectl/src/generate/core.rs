@@ -27,16 +27,15 @@ pub const SERVICE_ACCOUNT: Generator = Generator {
 pub const QUOTA: Generator = Generator {
     path: &["quota"],
     command: || {
-        Command::new("quota").visible_alias("resourcequota").about("Create a quota").args([
-            list("hard", "Limits, e.g. pods=1,cpu=2"),
-            list("scopes", "Scopes of the quota"),
-        ])
+        Command::new("quota")
+            .visible_alias("resourcequota")
+            .about("Create a quota")
+            .args([list("hard", "Limits, e.g. pods=1,cpu=2"), list("scopes", "Scopes of the quota")])
     },
     build: |input| {
         let mut spec = Map::new();
-        let hard = pairs(&input.matches.split("hard"), "argument value").map_err(|_| {
-            Error::message(format!("invalid argument value {}", input.matches.split("hard").join(",")))
-        })?;
+        let hard = pairs(&input.matches.split("hard"), "argument value")
+            .map_err(|_| Error::message(format!("invalid argument value {}", input.matches.split("hard").join(","))))?;
         if !hard.is_empty() {
             let mut canonical = Map::new();
             for (key, value) in hard {
@@ -58,9 +57,7 @@ pub const QUOTA: Generator = Generator {
 
 pub const CONFIG_MAP: Generator = Generator {
     path: &["configmap"],
-    command: || {
-        Command::new("configmap").visible_alias("cm").about("Create a config map").args(data_flags())
-    },
+    command: || Command::new("configmap").visible_alias("cm").about("Create a config map").args(data_flags()),
     build: |input| {
         let (mut data, mut binary) = (Map::new(), Map::new());
         for (key, bytes) in read_data(input, "ConfigMap")? {
@@ -101,10 +98,16 @@ pub fn read_data(input: &Input<'_>, kind: &str) -> Result<Vec<(String, Vec<u8>)>
     let mut add = |key: &str, value: Vec<u8>| {
         let problems = machinery::names::config_map_key(key);
         if !problems.is_empty() {
-            return Err(Error::message(format!("\"{key}\" is not a valid key name for a {kind}: {}", problems.join(","))));
+            return Err(Error::message(format!(
+                "\"{key}\" is not a valid key name for a {kind}: {}",
+                problems.join(",")
+            )));
         }
         if found.iter().any(|(other, _)| other == key) {
-            return Err(Error::message(format!("cannot add key \"{key}\", another key by that name already exists in Data for {kind} \"{}\"", input.name)));
+            return Err(Error::message(format!(
+                "cannot add key \"{key}\", another key by that name already exists in Data for {kind} \"{}\"",
+                input.name
+            )));
         }
         found.push((key.to_owned(), value));
         Ok(())

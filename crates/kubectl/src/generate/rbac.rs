@@ -53,7 +53,8 @@ pub const CLUSTER_ROLE: Generator = Generator {
             let rule = json!({"clusterRoleSelectors": [{"matchLabels": {key: value}}]});
             return Ok(object(VERSION, "ClusterRole", input.name, json!({"rules": null, "aggregationRule": rule})));
         }
-        let mut found = if matches.split("resource").is_empty() && !urls.is_empty() { Vec::new() } else { rules(input)? };
+        let mut found =
+            if matches.split("resource").is_empty() && !urls.is_empty() { Vec::new() } else { rules(input)? };
         if !urls.is_empty() {
             found.push(json!({"verbs": required(matches.split("verb"), "verb")?, "nonResourceURLs": urls}));
         }
@@ -65,10 +66,10 @@ pub const CLUSTER_ROLE: Generator = Generator {
 pub const ROLE_BINDING: Generator = Generator {
     path: &["rolebinding"],
     command: || {
-        Command::new("rolebinding").about("Bind a role or cluster role in a namespace").args(subject_flags()).args([
-            option("clusterrole", "Cluster role to bind"),
-            option("role", "Role to bind"),
-        ])
+        Command::new("rolebinding")
+            .about("Bind a role or cluster role in a namespace")
+            .args(subject_flags())
+            .args([option("clusterrole", "Cluster role to bind"), option("role", "Role to bind")])
     },
     build: |input| {
         let (kind, name) = match (input.matches.text("clusterrole"), input.matches.text("role")) {
@@ -104,7 +105,9 @@ fn binding(input: &Input<'_>, kind: &str, role_kind: &str, role: &str) -> Result
         }
     }
     for account in input.matches.split("serviceaccount") {
-        let Some((namespace, name)) = account.split_once(':').filter(|(namespace, name)| !namespace.is_empty() && !name.is_empty()) else {
+        let Some((namespace, name)) =
+            account.split_once(':').filter(|(namespace, name)| !namespace.is_empty() && !name.is_empty())
+        else {
             return Err(Error::message("serviceaccount must be <namespace>:<name>"));
         };
         subjects.push(json!({"kind": "ServiceAccount", "name": name, "namespace": namespace}));
@@ -120,7 +123,8 @@ fn binding(input: &Input<'_>, kind: &str, role_kind: &str, role: &str) -> Result
 /// One rule for each API group that the resources are of.
 fn rules(input: &Input<'_>) -> Result<Vec<Value>> {
     let matches = input.matches;
-    let mut verbs = required(matches.split("verb"), "verb").map_err(|_| Error::message("at least one verb must be specified"))?;
+    let mut verbs =
+        required(matches.split("verb"), "verb").map_err(|_| Error::message("at least one verb must be specified"))?;
     if verbs.iter().any(|verb| verb == "*") {
         verbs = vec!["*".to_owned()];
     }

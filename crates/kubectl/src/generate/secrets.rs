@@ -11,7 +11,8 @@ use crate::flags::{Flags, option};
 pub const GENERIC: Generator = Generator {
     path: &["secret", "generic"],
     command: || {
-        let command = Command::new("generic").about("Create a secret from files, folders or literal values").args(data_flags());
+        let command =
+            Command::new("generic").about("Create a secret from files, folders or literal values").args(data_flags());
         command.arg(option("type", "The secret's type"))
     },
     build: |input| {
@@ -41,7 +42,9 @@ pub const DOCKER_REGISTRY: Generator = Generator {
         } else {
             let text = |name: &str| matches.text(name).filter(|text| !text.is_empty());
             let (Some(user), Some(password)) = (text("docker-username"), text("docker-password")) else {
-                return Err(Error::message("either --from-file or the combination of --docker-username, --docker-password and --docker-server is required"));
+                return Err(Error::message(
+                    "either --from-file or the combination of --docker-username, --docker-password and --docker-server is required",
+                ));
             };
             let mut entry = json!({"username": user, "password": password});
             if let Some(email) = text("docker-email") {
@@ -73,13 +76,13 @@ pub const TLS: Generator = Generator {
         let read = |flag: &str, words: &str| -> Result<Value> {
             match input.matches.text(flag).filter(|file| !file.is_empty()) {
                 None => Err(Error::message(format!("{words} must be specified"))),
-                Some(file) => Ok(encode(&std::fs::read(file).map_err(|error| Error::message(format!("open {file}: {error}")))?).into()),
+                Some(file) => {
+                    Ok(encode(&std::fs::read(file).map_err(|error| Error::message(format!("open {file}: {error}")))?)
+                        .into())
+                }
             }
         };
-        let data = [
-            ("tls.crt".to_owned(), read("cert", "certificate")?),
-            ("tls.key".to_owned(), read("key", "key")?),
-        ];
+        let data = [("tls.crt".to_owned(), read("cert", "certificate")?), ("tls.key".to_owned(), read("key", "key")?)];
         Ok(secret(input.name, data.into_iter().collect(), "kubernetes.io/tls"))
     },
     needs_discovery: false,

@@ -40,7 +40,9 @@ pub const NODE_PORT: Generator = Generator {
     },
     build: |input| {
         let mut ports = needed_ports(input)?;
-        if let (Some(node_port), Some(first)) = (input.matches.number("node-port")?.filter(|port| *port > 0), ports.first_mut()) {
+        if let (Some(node_port), Some(first)) =
+            (input.matches.number("node-port")?.filter(|port| *port > 0), ports.first_mut())
+        {
             first["nodePort"] = node_port.into();
         }
         Ok(service(input.name, "NodePort", ports))
@@ -81,7 +83,11 @@ fn ports(input: &Input<'_>) -> Result<Vec<Value>> {
     let mut ports = Vec::new();
     for text in input.matches.split("tcp") {
         let (port, target) = text.split_once(':').unwrap_or((&text, ""));
-        let bad = || Error::message(format!("invalid port format {text}, expected PORT or PORT:TARGET with numbers from 1 to 65535"));
+        let bad = || {
+            Error::message(format!(
+                "invalid port format {text}, expected PORT or PORT:TARGET with numbers from 1 to 65535"
+            ))
+        };
         let number: u16 = port.parse().ok().filter(|port| *port > 0).ok_or_else(bad)?;
         let target = match target {
             "" => json!(number),

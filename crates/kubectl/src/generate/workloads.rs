@@ -42,15 +42,20 @@ pub const DEPLOYMENT: Generator = Generator {
             containers.push(container);
         }
         let labels = json!({"app": input.name});
-        let mut deployment = object("apps/v1", "Deployment", input.name, json!({
-            "spec": {
-                "replicas": input.matches.number("replicas")?.unwrap_or(1),
-                "selector": {"matchLabels": labels},
-                "template": {"metadata": {"labels": labels}, "spec": {"containers": containers}},
-                "strategy": {},
-            },
-            "status": {},
-        }));
+        let mut deployment = object(
+            "apps/v1",
+            "Deployment",
+            input.name,
+            json!({
+                "spec": {
+                    "replicas": input.matches.number("replicas")?.unwrap_or(1),
+                    "selector": {"matchLabels": labels},
+                    "template": {"metadata": {"labels": labels}, "spec": {"containers": containers}},
+                    "strategy": {},
+                },
+                "status": {},
+            }),
+        );
         deployment["metadata"]["labels"] = labels;
         Ok(deployment)
     },

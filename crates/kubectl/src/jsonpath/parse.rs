@@ -179,7 +179,11 @@ impl Parser<'_> {
             }
         }
         self.rest = &self.rest[end..];
-        if name.is_empty() { Err(format!("unrecognized character in action: {:?}", self.rest)) } else { Ok(Step::Field(name)) }
+        if name.is_empty() {
+            Err(format!("unrecognized character in action: {:?}", self.rest))
+        } else {
+            Ok(Step::Field(name))
+        }
     }
 
     fn literal(&mut self) -> Result<Step, String> {

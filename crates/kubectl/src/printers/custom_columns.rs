@@ -20,7 +20,9 @@ impl Columns {
         let mut columns = Vec::new();
         for part in spec.split(',') {
             let Some((name, path)) = part.split_once(':') else {
-                return Err(Error::message(format!("unexpected custom-columns spec: {part}, expected <header>:<json-path-expr>")));
+                return Err(Error::message(format!(
+                    "unexpected custom-columns spec: {part}, expected <header>:<json-path-expr>"
+                )));
             };
             let template = relaxed(path).and_then(|text| Template::parse(&text)).map_err(Error::Message)?;
             columns.push((name.to_owned(), template));
@@ -34,10 +36,16 @@ impl Columns {
         let mut words = || lines.next().map(|line| line.split_whitespace().collect::<Vec<_>>()).unwrap_or_default();
         let (names, paths) = (words(), words());
         if names.is_empty() {
-            return Err(Error::message("invalid template, missing header line. Expected format is one line of space separated headers, one line of space separated column specs."));
+            return Err(Error::message(
+                "invalid template, missing header line. Expected format is one line of space separated headers, one line of space separated column specs.",
+            ));
         }
         if names.len() != paths.len() {
-            return Err(Error::message(format!("number of headers ({}) and field specifications ({}) don't match", names.len(), paths.len())));
+            return Err(Error::message(format!(
+                "number of headers ({}) and field specifications ({}) don't match",
+                names.len(),
+                paths.len()
+            )));
         }
         Self::parse(&names.iter().zip(paths).map(|(name, path)| format!("{name}:{path}")).collect::<Vec<_>>().join(","))
     }

@@ -42,9 +42,10 @@ impl Format {
             "" => Err(Error::message("template format specified but no template given")),
             text => Ok(text.to_owned()),
         };
-        let file = || std::fs::read_to_string(argument).map_err(|error| {
-            Error::message(format!("error reading --template {argument}, {error}"))
-        });
+        let file = || {
+            std::fs::read_to_string(argument)
+                .map_err(|error| Error::message(format!("error reading --template {argument}, {error}")))
+        };
         Ok(match kind {
             "" if argument.is_empty() => Format::Human,
             "wide" => Format::Wide,
@@ -85,9 +86,14 @@ impl Format {
             Format::Json => json::print(&object),
             Format::Name => items(&object).iter().map(|item| format!("{}\n", label(item))).collect(),
             Format::JsonPath(text, template) => template.print(&object).map_err(|error| {
-                Error::message(format!("error executing jsonpath {}: Error executing template: {error}", machinery::go_text::quote(text)))
+                Error::message(format!(
+                    "error executing jsonpath {}: Error executing template: {error}",
+                    machinery::go_text::quote(text)
+                ))
             })?,
-            Format::JsonPathAsJson(template) => json::print(&Value::Array(template.values(&object).map_err(Error::Message)?)),
+            Format::JsonPathAsJson(template) => {
+                json::print(&Value::Array(template.values(&object).map_err(Error::Message)?))
+            }
             Format::Columns(columns) => columns.print(items(&object), options.no_headers)?,
         })
     }

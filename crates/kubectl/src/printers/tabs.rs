@@ -7,7 +7,8 @@
 pub fn align(text: &str, minimum: usize, padding: usize) -> String {
     let body = text.strip_suffix('\n').unwrap_or(text);
     let lines: Vec<Vec<&str>> = body.split('\n').map(|line| line.split('\t').collect()).collect();
-    let mut writer = Writer { lines: &lines, minimum, padding, widths: Vec::new(), out: String::with_capacity(text.len() * 2) };
+    let mut writer =
+        Writer { lines: &lines, minimum, padding, widths: Vec::new(), out: String::with_capacity(text.len() * 2) };
     writer.format(0, lines.len());
     if !text.ends_with('\n') {
         writer.out.pop();

@@ -46,33 +46,43 @@ impl Streams {
     }
 }
 
-/// Runs a session to its end. A command that fails is `Error::Exit` with its code.
-pub async fn run(api: &Api, console: &Arc<Console>, path: &str, streams: Streams) -> Result<()> {
+/// Runs a session to its end; says whether anything came from the container. A command that fails is `Error::Exit` with
+/// its code.
+pub async fn run(api: &Api, console: &Arc<Console>, path: &str, streams: Streams) -> Result<bool> {
     let (socket, protocol) = open(api, path, PROTOCOLS).await?;
     let raw = if streams.tty && streams.stdin { terminal::Raw::enter() } else { None };
     let result = carry(socket, protocol.starts_with("v5"), console, streams, tokio::io::stdin()).await;
     drop(raw);
-    match result? {
-        None => Ok(()),
-        Some(status) => outcome(&status, console),
+    let end = result?;
+    if let Some(status) = end.status {
+        outcome(&status, console)?;
     }
+    Ok(end.heard)
 }
 
-/// Carries bytes until the server closes; gives the Status of the result channel.
+/// How a session ended.
+struct End {
+    /// The Status of the result channel.
+    status: Option<Value>,
+    /// Something came on standard output or error.
+    heard: bool,
+}
+
+/// Carries bytes until the server closes.
 async fn carry(
     mut socket: Socket,
     can_close: bool,
     console: &Arc<Console>,
     streams: Streams,
     mut input: impl AsyncRead + Unpin,
-) -> Result<Option<Value>> {
+) -> Result<End> {
     let mut resized = signal(SignalKind::window_change())?;
     if streams.tty {
         send_size(&mut socket).await;
     }
     let mut reading = streams.stdin;
     let mut buffer = vec![0_u8; 32 << 10];
-    let mut status = None;
+    let mut end = End { status: None, heard: false };
     loop {
         tokio::select! {
             read = input.read(&mut buffer), if reading => {
@@ -93,19 +103,20 @@ async fn carry(
             _ = resized.recv(), if streams.tty => send_size(&mut socket).await,
             message = socket.next() => {
                 let data = match message {
-                    None | Some(Ok(Message::Close(_))) => return Ok(status),
+                    None | Some(Ok(Message::Close(_))) => return Ok(end),
                     // Some servers drop the connection after the result instead of closing it.
-                    Some(Err(_)) if status.is_some() => return Ok(status),
+                    Some(Err(_)) if end.status.is_some() => return Ok(end),
                     Some(Err(error)) => return Err(Error::message(format!("error reading from error stream: {error}"))),
                     Some(Ok(Message::Binary(data))) => data,
                     Some(Ok(Message::Text(text))) => Bytes::from(text.to_string()),
                     Some(Ok(_)) => continue,
                 };
+                end.heard |= matches!(data.split_first(), Some((&(STDOUT | STDERR), bytes)) if !bytes.is_empty());
                 match data.split_first() {
                     Some((&STDOUT, bytes)) => console.bytes(bytes),
                     Some((&STDERR, bytes)) => console.error_bytes(bytes),
                     Some((&RESULT, bytes)) if !bytes.is_empty() => {
-                        status = Some(serde_json::from_slice(bytes).unwrap_or_else(|_| {
+                        end.status = Some(serde_json::from_slice(bytes).unwrap_or_else(|_| {
                             json!({"status": "Failure", "message": String::from_utf8_lossy(bytes)})
                         }));
                     }

@@ -62,12 +62,12 @@ impl Worker {
                 return Err(self.wait(name, "CreateContainerError", error.message, None));
             }
         };
-        self.kubelet.events.pod(pod, about, Level::Normal, "Created", format!("Created container: {name}"));
+        self.kubelet.events.pod(pod, about, Level::Normal, "Created", "Container created");
         if let Err(error) = cri.start_container(&id).await {
             self.kubelet.events.pod(pod, about, Level::Warning, "Failed", format!("Error: {}", error.message));
             return Err(self.wait(name, "RunContainerError", error.message, None));
         }
-        self.kubelet.events.pod(pod, about, Level::Normal, "Started", format!("Started container {name}"));
+        self.kubelet.events.pod(pod, about, Level::Normal, "Started", "Container started");
         self.reasons.remove(name);
         self.link_log(pod, name, &id, &log_path);
         self.post_start(pod, runtime, kind, &container, &id).await

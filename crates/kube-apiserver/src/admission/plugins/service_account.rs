@@ -28,8 +28,12 @@ impl Plugin for ServiceAccount {
     }
 
     async fn mutate(&self, review: &Review<'_>, object: &mut Value) -> Result<(), Status> {
-        if review.operation != Operation::Create || !review.is("", "pods") || is_mirror(object) {
+        if review.operation != Operation::Create || !review.is("", "pods") {
             return Ok(());
+        }
+        if is_mirror(object) {
+            // Nothing is filled in; what it may not name is said before the pod is validated.
+            return check_mirror(review, object);
         }
         if object::text(object, "/spec/serviceAccountName").is_empty() {
             let spec = object::map_mut(object, "spec");
@@ -53,23 +57,25 @@ impl Plugin for ServiceAccount {
         let Some(pod) = object.filter(|_| review.operation == Operation::Create && review.is("", "pods")) else {
             return Ok(());
         };
-        if !is_mirror(pod) {
-            return Ok(());
-        }
-        // Mirror pods are made by nodes: what they name there would be read with the node's eyes.
-        if !object::text(pod, "/spec/serviceAccountName").is_empty() {
-            return Err(review.forbidden(object, "a mirror pod may not reference service accounts"));
-        }
-        let volumes = object::list(pod, "/spec/volumes");
-        if uses_secrets(pod) {
-            return Err(review.forbidden(object, "a mirror pod may not reference secrets"));
-        }
-        let projected = volumes.iter().flat_map(|volume| object::list(volume, "/projected/sources"));
-        if projected.into_iter().any(|source| source.get("serviceAccountToken").is_some_and(|token| !token.is_null())) {
-            return Err(review.forbidden(object, "a mirror pod may not use ServiceAccountToken volume projections"));
-        }
-        Ok(())
+        if is_mirror(pod) { check_mirror(review, pod) } else { Ok(()) }
     }
+}
+
+/// Mirror pods are made by nodes: what they name there would be read with the node's eyes.
+fn check_mirror(review: &Review<'_>, pod: &Value) -> Result<(), Status> {
+    let refused = |detail| Err(review.forbidden(Some(pod), detail));
+    if !object::text(pod, "/spec/serviceAccountName").is_empty() {
+        return refused("a mirror pod may not reference service accounts");
+    }
+    if uses_secrets(pod) {
+        return refused("a mirror pod may not reference secrets");
+    }
+    let volumes = object::list(pod, "/spec/volumes").iter();
+    let mut sources = volumes.flat_map(|volume| object::list(volume, "/projected/sources"));
+    if sources.any(|source| source.get("serviceAccountToken").is_some_and(|token| !token.is_null())) {
+        return refused("a mirror pod may not use ServiceAccountToken volume projections");
+    }
+    Ok(())
 }
 
 fn is_mirror(pod: &Value) -> bool {

@@ -52,11 +52,14 @@ impl Work<'_> {
         for slice in known {
             by_ports.entry(ports_of(&slice)).or_default().push(slice);
         }
+        // A slice of ports that nobody has any more takes over other ports rather than give way to a new slice.
+        let stale = by_ports.extract_if(.., |ports, _| !wanted.contains_key(ports));
+        let mut spare: Vec<Arc<EndpointSlice>> = stale.flat_map(|(_, slices)| slices).collect();
         for (ports, endpoints) in wanted {
-            let slices = by_ports.remove(&ports).unwrap_or_default();
+            let slices = by_ports.remove(&ports).unwrap_or_else(|| spare.pop().into_iter().collect());
             self.fill(&ports, endpoints, slices, plan);
         }
-        for slice in by_ports.into_values().flatten() {
+        for slice in spare {
             plan.write(Intent::delete(&*slice));
         }
     }
@@ -91,8 +94,12 @@ impl Work<'_> {
                 continue;
             }
             let labels = self.labels();
-            if endpoints_of(&slice) != endpoints || slice.metadata.labels.as_ref() != Some(&labels) {
+            let other_ports = ports_of(&slice) != *ports;
+            if other_ports || endpoints_of(&slice) != endpoints || slice.metadata.labels.as_ref() != Some(&labels) {
                 let mut updated = EndpointSlice::clone(&slice);
+                if other_ports {
+                    updated.ports = endpoint_ports(ports);
+                }
                 updated.endpoints = (!endpoints.is_empty()).then_some(endpoints);
                 updated.metadata.labels = Some(labels);
                 updated
@@ -159,11 +166,6 @@ impl Work<'_> {
 
     fn slice(&self, ports: &Ports, endpoints: Vec<Endpoint>) -> EndpointSlice {
         let meta = self.service.meta_ref();
-        let ports: Vec<EndpointPort> = ports
-            .iter()
-            .cloned()
-            .map(|(name, port, protocol, app_protocol)| EndpointPort { name, port, protocol, app_protocol })
-            .collect();
         EndpointSlice {
             metadata: ObjectMeta {
                 generate_name: Some(format!("{}-", meta.name)),
@@ -175,13 +177,20 @@ impl Work<'_> {
             },
             address_type: self.family.to_owned(),
             endpoints: (!endpoints.is_empty()).then_some(endpoints),
-            ports: (!ports.is_empty()).then_some(ports),
+            ports: endpoint_ports(ports),
         }
     }
 }
 
 fn endpoints_of(slice: &EndpointSlice) -> &[Endpoint] {
     slice.endpoints.as_deref().unwrap_or_default()
+}
+
+fn endpoint_ports(ports: &Ports) -> Option<Vec<EndpointPort>> {
+    let ports = ports.iter().cloned();
+    let ports: Vec<EndpointPort> =
+        ports.map(|(name, port, protocol, app_protocol)| EndpointPort { name, port, protocol, app_protocol }).collect();
+    (!ports.is_empty()).then_some(ports)
 }
 
 fn ports_of(slice: &EndpointSlice) -> Ports {

@@ -169,6 +169,21 @@ fn pods_with_other_ports_are_in_other_slices_and_both_families_have_theirs() {
 }
 
 #[test]
+fn a_slice_outlives_its_last_endpoint_and_the_change_of_its_ports() {
+    let ported = |port: i32| service(json!({"ports": [{"port": port}]}));
+    let pods = vec![member(1, true, json!({}))];
+    let full = applied(&plan(ported(80), pods.clone(), vec![]), &[]);
+    let emptied = plan(ported(80), vec![], full.clone());
+    assert_eq!(emptied.writes.len(), 1);
+    let empty = applied(&emptied, &full);
+    assert_eq!((empty.len(), &empty[0].metadata.name, &empty[0].ports), (1, &full[0].metadata.name, &None));
+    assert_eq!(plan(ported(80), vec![], empty.clone()), Plan::nothing());
+    let refilled = applied(&plan(ported(81), pods, empty.clone()), &empty);
+    assert_eq!((refilled.len(), &refilled[0].metadata.name), (1, &full[0].metadata.name));
+    assert_eq!(refilled[0].ports.as_ref().unwrap()[0].port, Some(81));
+}
+
+#[test]
 fn services_without_a_selector_are_left_alone() {
     let mut manual = service(json!({}));
     manual.spec.as_mut().unwrap().selector = None;

@@ -4,8 +4,8 @@ use clap::ArgMatches;
 use serde_json::{Value, json};
 
 use crate::api::{JSON_PATCH, Query};
-use crate::commands::report::Report;
 use crate::commands::pods::pod_selector;
+use crate::commands::report::Report;
 use crate::context::Context;
 use crate::describe;
 use crate::error::{Error, Result};
@@ -21,17 +21,21 @@ const HASH: &str = "pod-template-hash";
 /// The revisions of a Deployment, oldest first.
 async fn revisions(context: &Context, item: &Item, what: &str) -> Result<Vec<(i64, Value)>> {
     if value::kind(&item.object) != "Deployment" {
-        return Err(Error::message(format!("no {what} has been implemented for \"{}.{}\"", value::kind(&item.object), item.resource.group)));
+        return Err(Error::message(format!(
+            "no {what} has been implemented for \"{}.{}\"",
+            value::kind(&item.object),
+            item.resource.group
+        )));
     }
     let sets = context.discovery().await?.find("replicasets.apps")?;
     let selector = pod_selector(&item.object)?;
     let query = Query::new(sets.collection(item.namespace.as_deref())).add("labelSelector", selector.to_string());
     let (sets, _) = selection::read_list(context, query).await?;
     let uid = text(&item.object, "metadata.uid");
-    let own = sets.into_iter().filter(|set| machinery::meta::controller(set).is_some_and(|owner| text(owner, "uid") == uid));
-    let mut found: Vec<(i64, Value)> = own
-        .filter_map(|set| Some((at(&set, "metadata.annotations")[REVISION].as_str()?.parse().ok()?, set)))
-        .collect();
+    let own =
+        sets.into_iter().filter(|set| machinery::meta::controller(set).is_some_and(|owner| text(owner, "uid") == uid));
+    let mut found: Vec<(i64, Value)> =
+        own.filter_map(|set| Some((at(&set, "metadata.annotations")[REVISION].as_str()?.parse().ok()?, set))).collect();
     found.sort_by_key(|(revision, _)| *revision);
     Ok(found)
 }
@@ -71,9 +75,12 @@ pub async fn undo(context: &Context, matches: &ArgMatches, item: &Item) -> Resul
     let revisions = revisions(context, item, "rollbacker").await?;
     let (resource, name) = (item.resource.short_kind(), &item.name);
     if value::flag(&item.object, "spec.paused") {
-        return Err(Error::message(format!("you cannot rollback a paused deployment; resume it first with 'kubectl rollout resume {resource}/{name}' and try again")));
+        return Err(Error::message(format!(
+            "you cannot rollback a paused deployment; resume it first with 'kubectl rollout resume {resource}/{name}' and try again"
+        )));
     }
-    let current = at(&item.object, "metadata.annotations")[REVISION].as_str().and_then(|text| text.parse().ok()).unwrap_or(0);
+    let current =
+        at(&item.object, "metadata.annotations")[REVISION].as_str().and_then(|text| text.parse().ok()).unwrap_or(0);
     let target = match matches.number("to-revision")?.unwrap_or(0) {
         0 => revisions.iter().rev().find(|(revision, _)| *revision < current || current == 0),
         wanted => match revisions.iter().find(|(revision, _)| *revision == wanted) {
@@ -81,17 +88,27 @@ pub async fn undo(context: &Context, matches: &ArgMatches, item: &Item) -> Resul
             None => return Err(Error::message(format!("unable to find specified revision {wanted} in history"))),
         },
     };
-    let Some((_, set)) = target else { return Err(Error::message(format!("no rollout history found for deployment \"{name}\""))) };
+    let Some((_, set)) = target else {
+        return Err(Error::message(format!("no rollout history found for deployment \"{name}\"")));
+    };
     let report = Report::new(context, matches, "kubectl-rollout")?;
     let mut template = at(set, "spec.template").clone();
     value::remove(&mut template, &["metadata", "labels", HASH]);
     if template == *at(&item.object, "spec.template") {
-        return report.done_as(&item.object, &item.label(), &format!("skipped rollback (current template already matches revision {current})"));
+        return report.done_as(
+            &item.object,
+            &item.label(),
+            &format!("skipped rollback (current template already matches revision {current})"),
+        );
     }
     if report.dry_run == DryRun::Client {
         return report.done_as(&item.object, &item.label(), "rolled back");
     }
     let patch = json!([{"op": "replace", "path": "/spec/template", "value": template}]);
-    let after = context.api().await?.patch(&report.query(item.path()).done(), JSON_PATCH, patch.to_string().into_bytes()).await?;
+    let after = context
+        .api()
+        .await?
+        .patch(&report.query(item.path()).done(), JSON_PATCH, patch.to_string().into_bytes())
+        .await?;
     report.done_as(&after, &item.label(), "rolled back")
 }

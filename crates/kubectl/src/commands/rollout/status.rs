@@ -17,7 +17,9 @@ pub async fn status(context: &Context, matches: &ArgMatches, item: &Item) -> Res
     let watching = watch(context, matches, item);
     match timeout {
         None => watching.await,
-        Some(timeout) => tokio::time::timeout(timeout, watching).await.map_err(|_| Error::message("timed out waiting for the condition"))?,
+        Some(timeout) => tokio::time::timeout(timeout, watching)
+            .await
+            .map_err(|_| Error::message("timed out waiting for the condition"))?,
     }
 }
 
@@ -63,14 +65,20 @@ fn describe(object: &Value, revision: i64) -> Result<(String, bool)> {
     let number = |path: &str| int(object, path);
     match value::kind(object) {
         "Deployment" => {
-            let own: i64 = value::at(object, "metadata.annotations")["deployment.kubernetes.io/revision"].as_str().and_then(|text| text.parse().ok()).unwrap_or(0);
+            let own: i64 = value::at(object, "metadata.annotations")["deployment.kubernetes.io/revision"]
+                .as_str()
+                .and_then(|text| text.parse().ok())
+                .unwrap_or(0);
             if revision > 0 && revision != own {
-                return Err(Error::message(format!("desired revision ({revision}) is different from the running revision ({own})")));
+                return Err(Error::message(format!(
+                    "desired revision ({revision}) is different from the running revision ({own})"
+                )));
             }
             if !seen {
                 return Ok(("Waiting for deployment spec update to be observed...".into(), false));
             }
-            let progressing = list(object, "status.conditions").iter().find(|condition| condition["type"] == "Progressing");
+            let progressing =
+                list(object, "status.conditions").iter().find(|condition| condition["type"] == "Progressing");
             if progressing.is_some_and(|condition| text(condition, "reason") == "ProgressDeadlineExceeded") {
                 return Err(Error::message(format!("deployment \"{name}\" exceeded its progress deadline")));
             }
@@ -117,10 +125,17 @@ fn describe(object: &Value, revision: i64) -> Result<(String, bool)> {
                 return Ok((format!("Waiting for {} pods to be ready...", wanted - ready), false));
             }
             if text(object, "status.updateRevision") != text(object, "status.currentRevision") {
-                let words = format!("waiting for statefulset rolling update to complete {updated} pods at revision {}...", text(object, "status.updateRevision"));
+                let words = format!(
+                    "waiting for statefulset rolling update to complete {updated} pods at revision {}...",
+                    text(object, "status.updateRevision")
+                );
                 return Ok((words, false));
             }
-            let words = format!("statefulset rolling update complete {} pods at revision {}...", number("status.currentReplicas"), text(object, "status.currentRevision"));
+            let words = format!(
+                "statefulset rolling update complete {} pods at revision {}...",
+                number("status.currentReplicas"),
+                text(object, "status.currentRevision")
+            );
             Ok((words, true))
         }
         kind => Err(Error::message(format!("no status viewer has been implemented for {kind}.{}", group(object)))),
@@ -144,9 +159,14 @@ mod tests {
 
     #[test]
     fn each_step_has_its_words() {
-        assert_eq!(said(json!({"observedGeneration": 1})), "Waiting for deployment spec update to be observed... false");
+        assert_eq!(
+            said(json!({"observedGeneration": 1})),
+            "Waiting for deployment spec update to be observed... false"
+        );
         let at = |all, updated, available| {
-            said(json!({"observedGeneration": 2, "replicas": all, "updatedReplicas": updated, "availableReplicas": available}))
+            said(
+                json!({"observedGeneration": 2, "replicas": all, "updatedReplicas": updated, "availableReplicas": available}),
+            )
         };
         let head = "Waiting for deployment \"a\" rollout to finish: ";
         assert_eq!(at(3, 1, 0), format!("{head}1 out of 3 new replicas have been updated... false"));

@@ -78,9 +78,9 @@ fn is_text(text: &str) -> bool {
             .expect("the pattern is a constant and its test uses it")
     });
     let words = [
-        "", "~", "null", "Null", "NULL", "true", "True", "TRUE", "false", "False", "FALSE", "yes", "Yes", "YES", "no", "No", "NO",
-        "on", "On", "ON", "off", "Off", "OFF", "y", "Y", "n", "N", ".nan", ".NaN", ".NAN", ".inf", ".Inf", ".INF", "+.inf",
-        "+.Inf", "+.INF", "-.inf", "-.Inf", "-.INF",
+        "", "~", "null", "Null", "NULL", "true", "True", "TRUE", "false", "False", "FALSE", "yes", "Yes", "YES", "no",
+        "No", "NO", "on", "On", "ON", "off", "Off", "OFF", "y", "Y", "n", "N", ".nan", ".NaN", ".NAN", ".inf", ".Inf",
+        ".INF", "+.inf", "+.Inf", "+.INF", "-.inf", "-.Inf", "-.INF",
     ];
     !words.contains(&text) && !NUMBER.is_match(text) && !TIME.is_match(text)
 }
@@ -141,9 +141,8 @@ fn fold(text: &str, indent: usize, mut column: usize, keep_edges: bool) -> Strin
     let mut out = String::with_capacity(text.len());
     for (index, &c) in characters.iter().enumerate() {
         let inside = !keep_edges || (index > 0 && index + 1 < characters.len());
-        let single = c == ' '
-            && characters.get(index + 1) != Some(&' ')
-            && (index == 0 || characters[index - 1] != ' ');
+        let single =
+            c == ' ' && characters.get(index + 1) != Some(&' ') && (index == 0 || characters[index - 1] != ' ');
         if single && inside && column > WIDTH {
             out.push('\n');
             out.extend(std::iter::repeat_n(' ', indent));
