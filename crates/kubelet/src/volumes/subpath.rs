@@ -2,8 +2,11 @@
 //! It is therefore opened by the kernel with escapes forbidden, and what was opened, not the path, is bind-mounted.
 
 use std::{
-    fs,
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    fs, io,
+    os::{
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::fs::PermissionsExt,
+    },
     path::{Component, Path},
 };
 
@@ -59,15 +62,21 @@ fn open(volume: &Path, sub_path: &str) -> Result<OwnedFd, String> {
         Err(nix::Error::ENOENT) => {}
         Err(error) => return Err(refused(sub_path, error)),
     }
-    // Made step by step, each step below a directory that the kernel has vouched for.
+    // Made step by step, each step below a directory that the kernel has vouched for. Who may write the volume may
+    // write what is made in it, so its permissions are taken over, whatever our own umask is.
+    let permissions = mode(&root).map_err(|error| unprepared(sub_path, &error))? & 0o777;
     let mut at = root;
     for part in Path::new(sub_path).components().filter(|part| matches!(part, Component::Normal(_))) {
         let name = Path::new(part.as_os_str());
-        match mkdirat(at.as_fd(), name, Mode::from_bits_truncate(0o750)) {
-            Ok(()) | Err(nix::Error::EEXIST) => {}
+        let made = match mkdirat(at.as_fd(), name, Mode::from_bits_truncate(0o750)) {
+            Ok(()) => true,
+            Err(nix::Error::EEXIST) => false,
             Err(error) => return Err(refused(sub_path, error)),
-        }
+        };
         at = beneath(&at, name).map_err(|error| refused(sub_path, error))?;
+        if made {
+            open_up(&at, permissions).map_err(|error| unprepared(sub_path, &error))?;
+        }
     }
     Ok(at)
 }
@@ -77,6 +86,23 @@ fn beneath<P: AsRef<Path>>(root: &OwnedFd, path: P) -> nix::Result<OwnedFd> {
         .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
         .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
     openat2(root.as_fd(), path.as_ref(), how)
+}
+
+fn mode(opened: &OwnedFd) -> io::Result<u32> {
+    Ok(fs::metadata(format!("/proc/self/fd/{}", opened.as_raw_fd()))?.permissions().mode() & 0o7777)
+}
+
+/// Sets the permissions of a directory just made; a setgid bit that it has inherited stays.
+fn open_up(made: &OwnedFd, permissions: u32) -> io::Result<()> {
+    let inherited = mode(made)? & 0o7000;
+    fs::set_permissions(
+        format!("/proc/self/fd/{}", made.as_raw_fd()),
+        fs::Permissions::from_mode(inherited | permissions),
+    )
+}
+
+fn unprepared(sub_path: &str, error: &io::Error) -> String {
+    format!("failed to prepare subPath {sub_path:?}: {error}")
 }
 
 fn refused(sub_path: &str, error: nix::Error) -> String {
@@ -105,5 +131,21 @@ mod tests {
         assert!(open(&volume, "inside").is_ok());
         assert!(open(&volume, "new/deep").is_ok());
         assert!(volume.join("new/deep").is_dir());
+    }
+
+    #[test]
+    fn new_directories_are_as_open_as_their_volume_and_old_ones_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let volume = dir.path().join("v");
+        fs::create_dir_all(volume.join("old")).unwrap();
+        let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        let get = |path: &str| fs::metadata(volume.join(path)).unwrap().permissions().mode() & 0o7777;
+        set(&volume.join("old"), 0o700);
+        set(&volume, 0o2777);
+        open(&volume, "old/deep").unwrap();
+        open(&volume, "new").unwrap();
+        assert_eq!(get("old"), 0o700);
+        assert_eq!(get("old/deep"), 0o777);
+        assert_eq!(get("new"), 0o2777);
     }
 }

@@ -17,8 +17,8 @@ async fn a_pod_runs_and_goes_without_a_trace() {
     assert_eq!(pod["status"]["qosClass"], "BestEffort");
     assert!(pod["status"]["containerStatuses"][0]["containerID"].as_str().unwrap().starts_with("containerd://"));
     until("events are told", || (!node.events("Started").is_empty()).then_some(())).await;
-    assert_eq!(node.events("Started"), ["Started container c"]);
-    assert_eq!(node.events("Created"), ["Created container: c"]);
+    assert_eq!(node.events("Started"), ["Container started"]);
+    assert_eq!(node.events("Created"), ["Container created"]);
     node.delete("web", 30);
     let begun = Instant::now();
     until("the object is deleted", || node.pod("web").is_none().then_some(())).await;
