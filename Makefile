@@ -55,7 +55,7 @@ tidy:
 test: test-packages
 	$(CARGO) xtask images
 	$(CARGO) xtask kubectls
-	$(CARGO) test --workspace --locked
+	$(CARGO) test --workspace --locked --no-fail-fast
 
 bench: test-packages build
 	$(CARGO) xtask images

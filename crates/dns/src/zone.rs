@@ -5,7 +5,7 @@
 //! `0 100 80 web.default.svc.cluster.local`, `5.0.96.10.in-addr.arpa PTR` leads back. For a headless Service the address
 //! records are those of its ready endpoints, each of which also has a name of its own below the Service's.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -43,7 +43,7 @@ pub struct Zone {
     services: HashMap<(String, String), Arc<Service>>,
     slices: HashMap<(String, String), Vec<Arc<EndpointSlice>>>,
     namespaces: std::collections::HashSet<String>,
-    reverse: HashMap<IpAddr, Name>,
+    reverse: HashMap<IpAddr, BTreeSet<Name>>,
 }
 
 /// Reads a cluster domain such as `cluster.local`.
@@ -81,18 +81,18 @@ impl Zone {
     }
 
     fn index_addresses(&mut self) {
-        let mut reverse = HashMap::new();
+        let mut reverse: HashMap<IpAddr, BTreeSet<Name>> = HashMap::new();
         for ((namespace, name), service) in &self.services {
             let Some(owner) = self.service_name(namespace, name) else { continue };
             for address in cluster_ips(service) {
-                reverse.insert(address, owner.clone());
+                reverse.entry(address).or_default().insert(owner.clone());
             }
             for (endpoint, address) in self.endpoints(service, namespace, name) {
                 // Only endpoints with a host name of their own, or of a headless service, have a name to lead back to.
                 if (is_headless(service) || endpoint.hostname.is_some())
                     && let Some(owner) = child(&endpoint_label(endpoint, address), &owner)
                 {
-                    reverse.entry(address).or_insert(owner);
+                    reverse.entry(address).or_default().insert(owner);
                 }
             }
         }
@@ -104,9 +104,9 @@ impl Zone {
         let lower = name.to_lowercase();
         if let Some(address) = reverse_address(&lower) {
             return match self.reverse.get(&address) {
-                Some(target) if matches!(record_type, RecordType::PTR | RecordType::ANY) => {
-                    Answer::Records(vec![record(name, RData::PTR(PTR(target.clone())))])
-                }
+                Some(targets) if matches!(record_type, RecordType::PTR | RecordType::ANY) => Answer::Records(
+                    targets.iter().map(|target| record(name, RData::PTR(PTR(target.clone())))).collect(),
+                ),
                 Some(_) => Answer::NoData,
                 None => Answer::Foreign,
             };

@@ -78,7 +78,11 @@ fn headless_services_have_their_ready_endpoints() {
 #[test]
 fn addresses_lead_back_to_names() {
     assert_eq!(ask("5.0.96.10.in-addr.arpa.", RecordType::PTR), "web.default.svc.cluster.local.");
-    assert_eq!(ask("2.0.244.10.in-addr.arpa.", RecordType::PTR), "db-0.db.default.svc.cluster.local.");
+    // An endpoint of two services has a name in each.
+    assert_eq!(
+        ask("2.0.244.10.in-addr.arpa.", RecordType::PTR),
+        "db-0.all.default.svc.cluster.local., db-0.db.default.svc.cluster.local."
+    );
     assert_eq!(ask("9.9.9.9.in-addr.arpa.", RecordType::PTR), "Foreign");
 }
 
