@@ -1,9 +1,11 @@
 //! Connections that carry bytes both ways: exec and attach sessions, forwarded ports.
 //!
-//! They are WebSockets whose messages begin with a channel number. A refused connection is an API error like any other,
+//! They are WebSockets whose messages begin with a channel number, or SPDY with a stream a channel. A refused connection is an API error like any other,
 //! with the server's own words.
 
+mod link;
 pub mod session;
+mod spdy;
 pub mod terminal;
 
 use base64::Engine;
@@ -29,9 +31,21 @@ pub async fn open(api: &Api, path: &str, protocols: &str) -> Result<(Socket, Str
         .header(header::UPGRADE, "websocket")
         .header(header::SEC_WEBSOCKET_VERSION, "13")
         .header(header::SEC_WEBSOCKET_KEY, &key)
-        .header(header::SEC_WEBSOCKET_PROTOCOL, protocols)
-        .body(Body::empty())
-        .map_err(|error| Error::message(format!("invalid request path {path:?}: {error}")))?;
+        .header(header::SEC_WEBSOCKET_PROTOCOL, protocols);
+    let (io, headers) = upgrade(api, request).await?;
+    let text =
+        |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("").to_owned();
+    if text(header::SEC_WEBSOCKET_ACCEPT) != derive_accept_key(key.as_bytes()) {
+        return Err(Error::message("unable to upgrade connection: the server answered for another connection"));
+    }
+    let protocol = text(header::SEC_WEBSOCKET_PROTOCOL);
+    Ok((WebSocketStream::from_raw_socket(io, Role::Client, None).await, protocol))
+}
+
+/// Sends a request to change protocols; gives the connection and the answer's headers.
+pub async fn upgrade(api: &Api, request: http::request::Builder) -> Result<(TokioIo<Upgraded>, http::HeaderMap)> {
+    let request =
+        request.body(Body::empty()).map_err(|error| Error::message(format!("invalid request path: {error}")))?;
     let answer = api.send(request).await?;
     if answer.status() != http::StatusCode::SWITCHING_PROTOCOLS {
         let code = answer.status().as_u16();
@@ -45,15 +59,9 @@ pub async fn open(api: &Api, path: &str, protocols: &str) -> Result<(Socket, Str
             _ => Error::Status(Box::new(status)),
         });
     }
-    let text = |name: header::HeaderName| {
-        answer.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or("").to_owned()
-    };
-    if text(header::SEC_WEBSOCKET_ACCEPT) != derive_accept_key(key.as_bytes()) {
-        return Err(Error::message("unable to upgrade connection: the server answered for another connection"));
-    }
-    let protocol = text(header::SEC_WEBSOCKET_PROTOCOL);
+    let headers = answer.headers().clone();
     let upgraded = hyper::upgrade::on(answer)
         .await
         .map_err(|error| Error::message(format!("unable to upgrade connection: {error}")))?;
-    Ok((WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Client, None).await, protocol))
+    Ok((TokioIo::new(upgraded), headers))
 }

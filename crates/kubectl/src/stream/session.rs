@@ -1,29 +1,17 @@
-//! An exec or attach session: standard streams over channels 0 to 2, the result on 3, the terminal's size on 4.
-//!
-//! Protocol v5 can say that standard input has ended (255, channel); with v4 the server never learns it.
+//! An exec or attach session: standard streams, the result and the terminal's size, each on its channel.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio_tungstenite::tungstenite::Message;
 
-use super::{Socket, open, terminal};
+use super::link::{self, RESIZE, RESULT, Receiver, STDERR, STDIN, STDOUT, Sender};
+use super::terminal;
 use crate::api::{Api, Query};
 use crate::console::Console;
 use crate::error::{Error, Result};
 use crate::value::{list, text};
-
-const PROTOCOLS: &str = "v5.channel.k8s.io, v4.channel.k8s.io";
-const STDIN: u8 = 0;
-const STDOUT: u8 = 1;
-const STDERR: u8 = 2;
-const RESULT: u8 = 3;
-const RESIZE: u8 = 4;
-const CLOSE: u8 = 255;
 
 /// What a session connects.
 #[derive(Debug, Clone, Copy, Default)]
@@ -44,14 +32,31 @@ impl Streams {
             .maybe("stderr", on(!self.tty))
             .maybe("tty", on(self.tty))
     }
+
+    /// The channels in the order in which servers expect them.
+    fn channels(self) -> Vec<(u8, &'static str)> {
+        let all = [
+            (RESULT, "error", true),
+            (STDIN, "stdin", self.stdin),
+            (STDOUT, "stdout", true),
+            (STDERR, "stderr", !self.tty),
+            (RESIZE, "resize", self.tty),
+        ];
+        all.into_iter().filter(|(.., wanted)| *wanted).map(|(channel, name, _)| (channel, name)).collect()
+    }
 }
 
 /// Runs a session to its end; says whether anything came from the container. A command that fails is `Error::Exit` with
 /// its code.
 pub async fn run(api: &Api, console: &Arc<Console>, path: &str, streams: Streams) -> Result<bool> {
-    let (socket, protocol) = open(api, path, PROTOCOLS).await?;
+    // A terminal ends its input by a character; a pipe's end must be told.
+    let (sender, receiver) = link::connect(api, path, &streams.channels(), streams.stdin && !streams.tty).await?;
     let raw = if streams.tty && streams.stdin { terminal::Raw::enter() } else { None };
-    let result = carry(socket, protocol.starts_with("v5"), console, streams, tokio::io::stdin()).await;
+    // Both directions go on beside each other: a container that waits for its output to be taken takes no input.
+    let result = tokio::select! {
+        end = receive(receiver, console) => end,
+        error = send(sender, streams, tokio::io::stdin()) => Err(error),
+    };
     drop(raw);
     let end = result?;
     if let Some(status) = end.status {
@@ -68,77 +73,67 @@ struct End {
     heard: bool,
 }
 
-/// Carries bytes until the server closes.
-async fn carry(
-    mut socket: Socket,
-    can_close: bool,
-    console: &Arc<Console>,
-    streams: Streams,
-    mut input: impl AsyncRead + Unpin,
-) -> Result<End> {
-    let mut resized = signal(SignalKind::window_change())?;
-    if streams.tty {
-        send_size(&mut socket).await;
-    }
-    let mut reading = streams.stdin;
-    let mut buffer = vec![0_u8; 32 << 10];
+async fn receive(mut receiver: Receiver, console: &Console) -> Result<End> {
     let mut end = End { status: None, heard: false };
-    loop {
-        tokio::select! {
-            read = input.read(&mut buffer), if reading => {
-                let message = match read {
-                    Ok(count) if count > 0 => framed(STDIN, &buffer[..count]),
-                    _ => {
-                        reading = false;
-                        if !can_close {
-                            continue;
-                        }
-                        Message::Binary(Bytes::from_static(&[CLOSE, STDIN]))
-                    }
-                };
-                if socket.send(message).await.is_err() {
-                    reading = false;
-                }
-            }
-            _ = resized.recv(), if streams.tty => send_size(&mut socket).await,
-            message = socket.next() => {
-                let data = match message {
-                    None | Some(Ok(Message::Close(_))) => return Ok(end),
-                    // Some servers drop the connection after the result instead of closing it.
-                    Some(Err(_)) if end.status.is_some() => return Ok(end),
-                    Some(Err(error)) => return Err(Error::message(format!("error reading from error stream: {error}"))),
-                    Some(Ok(Message::Binary(data))) => data,
-                    Some(Ok(Message::Text(text))) => Bytes::from(text.to_string()),
-                    Some(Ok(_)) => continue,
-                };
-                end.heard |= matches!(data.split_first(), Some((&(STDOUT | STDERR), bytes)) if !bytes.is_empty());
-                match data.split_first() {
-                    Some((&STDOUT, bytes)) => console.bytes(bytes),
-                    Some((&STDERR, bytes)) => console.error_bytes(bytes),
-                    Some((&RESULT, bytes)) if !bytes.is_empty() => {
-                        end.status = Some(serde_json::from_slice(bytes).unwrap_or_else(|_| {
-                            json!({"status": "Failure", "message": String::from_utf8_lossy(bytes)})
-                        }));
-                    }
-                    _ => {}
-                }
-            }
+    let mut result: Vec<u8> = Vec::new();
+    while let Some(message) = receiver.next().await {
+        let (channel, data) = match message {
+            Ok(message) => message,
+            // Some servers drop the connection after the result instead of closing it.
+            Err(_) if !result.is_empty() => break,
+            Err(error) => return Err(error),
+        };
+        end.heard |= matches!(channel, STDOUT | STDERR) && !data.is_empty();
+        match channel {
+            STDOUT => console.bytes(&data),
+            STDERR => console.error_bytes(&data),
+            RESULT if result.len() < RESULT_MAX => result.extend_from_slice(&data),
+            _ => {}
         }
     }
+    if !result.is_empty() {
+        let unreadable = || json!({"status": "Failure", "message": String::from_utf8_lossy(&result)});
+        end.status = Some(serde_json::from_slice(&result).unwrap_or_else(|_| unreadable()));
+    }
+    Ok(end)
 }
 
-fn framed(channel: u8, bytes: &[u8]) -> Message {
-    let mut message = Vec::with_capacity(bytes.len() + 1);
-    message.push(channel);
-    message.extend_from_slice(bytes);
-    Message::Binary(message.into())
+/// A result is a small Status.
+const RESULT_MAX: usize = 1 << 20;
+
+/// Sends input and sizes for ever. A connection that takes no more is left to the receiver to report.
+async fn send(mut sender: Sender, streams: Streams, mut input: impl AsyncRead + Unpin) -> Error {
+    let mut resized = match signal(SignalKind::window_change()) {
+        Ok(resized) => resized,
+        Err(error) => return error.into(),
+    };
+    let mut buffer = vec![0_u8; 32 << 10];
+    let mut reading = streams.stdin;
+    let mut sent = if streams.tty { send_size(&mut sender).await } else { Ok(()) };
+    loop {
+        if sent.is_err() {
+            std::future::pending::<()>().await;
+        }
+        sent = tokio::select! {
+            read = input.read(&mut buffer), if reading => match read {
+                Ok(count) if count > 0 => sender.send(STDIN, &buffer[..count]).await,
+                _ => {
+                    reading = false;
+                    sender.end_input().await
+                }
+            },
+            _ = resized.recv(), if streams.tty => send_size(&mut sender).await,
+            ping = sender.next_ping() => sender.answer_ping(ping).await,
+        };
+    }
 }
 
-async fn send_size(socket: &mut Socket) {
-    if let Some((width, height)) = terminal::size() {
-        let size = json!({"Width": width, "Height": height}).to_string();
-        // A session that has ended shows itself by its next message.
-        let _ = socket.send(framed(RESIZE, size.as_bytes())).await;
+async fn send_size(sender: &mut Sender) -> Result<()> {
+    match terminal::size() {
+        None => Ok(()),
+        Some((width, height)) => {
+            sender.send(RESIZE, json!({"Width": width, "Height": height}).to_string().as_bytes()).await
+        }
     }
 }
 
