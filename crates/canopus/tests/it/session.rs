@@ -77,12 +77,15 @@ fn namespace(kubectl: &Kubectl<'_>) -> String {
     kubectl.ok(&["config", "view", "--minify", "-o", "jsonpath={..namespace}"])
 }
 
+/// Where a terminal is asked for its cursor, and what it answers. Programs ask that start before they know the size.
+const CURSOR_QUESTION: &str = "\u{1b}[6n";
+const CURSOR_ANSWER: &[u8] = b"\x1b[24;80R";
+
 /// Runs a command on a real terminal: waits for each text to appear and types what belongs to it, to the command's end.
 fn on_a_terminal(kubectl: &Kubectl<'_>, arguments: &[&str], talk: &[(&str, &str)]) {
     let command = kubectl.command(arguments);
     let quote = |text: &std::ffi::OsStr| format!("'{}'", text.to_string_lossy());
     let line: Vec<String> = std::iter::once(command.get_program()).chain(command.get_args()).map(quote).collect();
-    // A terminal of no size is asked for its cursor, which nobody is there to answer.
     let line = format!("stty rows 24 cols 80; {}", line.join(" "));
     let mut script = std::process::Command::new("script");
     script.args(["-qec", &line, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -95,13 +98,17 @@ fn on_a_terminal(kubectl: &Kubectl<'_>, arguments: &[&str], talk: &[(&str, &str)
     }
     let mut child = Running(script.spawn().unwrap());
     let (mut input, mut output) = (child.0.stdin.take().unwrap(), child.0.stdout.take().unwrap());
-    let mut seen = String::new();
+    let (mut seen, mut answered) = (String::new(), 0);
     for (wanted, typed) in talk {
         while !seen.contains(wanted) {
             let mut buffer = [0; 1024];
             let count = output.read(&mut buffer).unwrap();
             assert!(count > 0, "the terminal ended before {wanted:?}: {seen:?}");
             seen.push_str(&String::from_utf8_lossy(&buffer[..count]));
+            for _ in answered..seen.matches(CURSOR_QUESTION).count() {
+                input.write_all(CURSOR_ANSWER).unwrap();
+                answered += 1;
+            }
         }
         input.write_all(typed.as_bytes()).unwrap();
     }

@@ -1,7 +1,9 @@
 //! The text form of label selectors.
 //!
-//!     selector    = [ requirement { "," requirement } ]
-//!     requirement = [ "!" ] key | key ( "in" | "notin" ) "(" values ")" | key ( "=" | "==" | "!=" | ">" | "<" ) [ value ]
+//! ```text
+//! selector    = [ requirement { "," requirement } ]
+//! requirement = [ "!" ] key | key ( "in" | "notin" ) "(" values ")" | key ( "=" | "==" | "!=" | ">" | "<" ) [ value ]
+//! ```
 //!
 //! `in` and `notin` are words only where an operator can stand; elsewhere they are names like any other.
 
