@@ -105,7 +105,7 @@ fn on_a_terminal(kubectl: &Kubectl<'_>, arguments: &[&str], talk: &[(&str, &str)
             let count = output.read(&mut buffer).unwrap();
             assert!(count > 0, "the terminal ended before {wanted:?}: {seen:?}");
             seen.push_str(&String::from_utf8_lossy(&buffer[..count]));
-            for _ in answered..seen.matches(CURSOR_QUESTION).count() {
+            while answered < seen.matches(CURSOR_QUESTION).count() {
                 input.write_all(CURSOR_ANSWER).unwrap();
                 answered += 1;
             }
