@@ -9,7 +9,12 @@ use crate::layout::DEFAULT_ROOT_DIR;
 
 /// Kubernetes, whole, in one binary.
 #[derive(Debug, Parser)]
-#[command(name = "canopus", version, disable_help_subcommand = true)]
+#[command(
+    name = "canopus",
+    version,
+    disable_help_subcommand = true,
+    after_help = "Single components: canopus kube-apiserver|kube-controller-manager|kube-scheduler|kubelet|kube-proxy --help"
+)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,

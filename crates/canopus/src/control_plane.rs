@@ -22,7 +22,7 @@ pub struct ControlPlane {
 }
 
 /// What a component names itself in its requests.
-fn user_agent(component: &str) -> String {
+pub fn user_agent(component: &str) -> String {
     format!("{component}/{} (linux/{}) canopus", kube_apiserver::version::GIT_VERSION, std::env::consts::ARCH)
 }
 

@@ -3,6 +3,7 @@
 
 mod addons;
 mod cli;
+mod components;
 mod control_plane;
 mod down;
 mod image_loader;
@@ -36,22 +37,15 @@ fn main() -> ExitCode {
     match name {
         Some(plugin) if network::host::PLUGINS.contains(&plugin) => return network::cni::main(),
         Some("kubectl") => return kubectl(arguments),
-        // A component's name stands for the subcommand that runs it.
-        Some("kube-apiserver" | "kube-controller-manager" | "kube-scheduler") => {
-            return canopus(with_command("server", arguments));
-        }
-        Some("kubelet" | "kube-proxy") => return canopus(with_command("agent", arguments)),
+        Some(name) if components::is_component(name) => return components::main(name, arguments.clone()),
         _ => {}
     }
-    if arguments.get(1).is_some_and(|first| first == "kubectl") {
-        return kubectl(std::iter::once("kubectl".into()).chain(arguments.into_iter().skip(2)).collect());
+    // `canopus kubelet ...` is the same as calling it `kubelet`.
+    match arguments.get(1).and_then(|first| first.to_str()) {
+        Some("kubectl") => kubectl(std::iter::once("kubectl".into()).chain(arguments.into_iter().skip(2)).collect()),
+        Some(name) if components::is_component(name) => components::main(name, arguments[1..].to_vec()),
+        _ => canopus(arguments),
     }
-    canopus(arguments)
-}
-
-fn with_command(command: &str, arguments: Vec<OsString>) -> Vec<OsString> {
-    let mut arguments = arguments.into_iter();
-    arguments.next().into_iter().chain([command.into()]).chain(arguments).collect()
 }
 
 fn kubectl(arguments: Vec<OsString>) -> ExitCode {
@@ -68,16 +62,8 @@ fn use_crypto() {
 fn canopus(arguments: Vec<OsString>) -> ExitCode {
     let cli = Cli::parse_from(arguments);
     use_crypto();
-    let filter = EnvFilter::try_from_env("CANOPUS_LOG").unwrap_or_else(|_| EnvFilter::new(LOG_FILTER));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("error: failed to start the runtime: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let result = runtime.block_on(async {
+    log_to_standard_error(LOG_FILTER);
+    block_on(async {
         match cli.command {
             Command::Up(arguments) if arguments.foreground => run::everything(&arguments).await.map(|()| true),
             Command::Up(arguments) => up::up(&arguments).await.map(|()| true),
@@ -87,7 +73,25 @@ fn canopus(arguments: Vec<OsString>) -> ExitCode {
             Command::Agent(arguments) => run::agent(&arguments).await.map(|()| true),
             Command::Kubectl { .. } => unreachable!("handled before the command line is parsed"),
         }
-    });
+    })
+}
+
+/// Logs what `CANOPUS_LOG` asks for, else what `filter` does.
+fn log_to_standard_error(filter: &str) {
+    let filter = EnvFilter::try_from_env("CANOPUS_LOG").unwrap_or_else(|_| EnvFilter::new(filter));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+}
+
+/// Runs `work` in a runtime of its own; whether it went well becomes the exit code.
+fn block_on(work: impl Future<Output = anyhow::Result<bool>>) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: failed to start the runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(work);
     // Blocking work that hangs (a mount, a dead runtime) must not keep the process.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     match result {

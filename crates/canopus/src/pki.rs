@@ -175,7 +175,7 @@ fn read(file: &Path) -> Result<String> {
     std::fs::read_to_string(file).with_context(|| format!("failed to read {}", file.display()))
 }
 
-fn write_public(file: &Path, text: &str) -> Result<()> {
+pub fn write_public(file: &Path, text: &str) -> Result<()> {
     write(file, text, 0o644)
 }
 

@@ -152,7 +152,8 @@ fn suffix(layout: &Layout) -> Option<String> {
     Some(format!("{:08x}", hash & 0xffff_ffff))
 }
 
-fn parse_range(range: &str) -> Result<(Ipv4Addr, u8)> {
+/// The address and prefix of a range of service addresses.
+pub fn parse_range(range: &str) -> Result<(Ipv4Addr, u8)> {
     let parsed =
         range.split_once('/').and_then(|(address, prefix)| Some((address.parse().ok()?, prefix.parse::<u8>().ok()?)));
     match parsed {

@@ -80,7 +80,7 @@ pub async fn client_of(document: &Value) -> Result<Client> {
 }
 
 /// Waits for a signal or the end of a part, then stops all parts in an orderly way. Pods go on running.
-async fn until_stopped(mut tasks: JoinSet<Result<()>>, shutdown: CancellationToken) -> Result<()> {
+pub async fn until_stopped(mut tasks: JoinSet<Result<()>>, shutdown: CancellationToken) -> Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut failure = None;
     loop {

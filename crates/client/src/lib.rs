@@ -3,7 +3,8 @@
 //!
 //! Read in this order: [`transport`] and [`request`] (calls), [`object`], [`snapshot`], [`store`], [`reflector`] and
 //! [`reflectors`] (what the process knows), [`view`], [`plan`] and [`controller`] (deciding), [`apply`], [`events`],
-//! [`queue`] and [`runtime`] (doing).
+//! [`queue`] and [`runtime`] (doing). [`leader_election`] and [`service_account`] are for components that are processes
+//! of their own.
 //!
 //! Invariant: nothing here knows a server, and nothing reads a clock or a random number but through [`environment`].
 
@@ -13,6 +14,7 @@ pub mod environment;
 pub mod events;
 pub mod key;
 pub mod labels;
+pub mod leader_election;
 pub mod object;
 pub mod plan;
 pub mod queue;
@@ -20,6 +22,7 @@ pub mod reflector;
 pub mod reflectors;
 pub mod request;
 pub mod runtime;
+pub mod service_account;
 pub mod snapshot;
 pub mod store;
 pub mod transport;
@@ -33,6 +36,7 @@ pub use environment::{Clock, Environment, ManualClock, SystemClock};
 pub use events::EventRecorder;
 pub use key::Key;
 pub use labels::Selector;
+pub use leader_election::LeaderElection;
 pub use object::{Index, MetaRef, Object};
 pub use plan::{Action, EventType, Intent, Note, Plan, Propagation, Resource, Target};
 pub use queue::WorkQueue;

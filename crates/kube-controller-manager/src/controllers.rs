@@ -11,8 +11,11 @@ pub mod replicaset;
 pub mod replicationcontroller;
 pub mod resourcequota;
 pub mod root_ca_cert_publisher;
+mod selection;
 pub mod serviceaccount;
 pub mod taint_eviction;
+
+pub use selection::Selection;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +32,8 @@ pub type Clients = Arc<dyn Fn(&str) -> kube::Client + Send + Sync>;
 /// What can be set.
 #[derive(Clone)]
 pub struct Options {
+    /// Which controllers run (`--controllers`).
+    pub selection: Selection,
     /// PEM of the authority that pods shall trust (`--root-ca-file`); without it no bundle is published.
     pub root_ca: Option<String>,
     /// How long a node may be silent (`--node-monitor-grace-period`).
@@ -46,6 +51,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            selection: Selection::default(),
             root_ca: None,
             node_monitor_grace_period: Duration::from_secs(40),
             node_startup_grace_period: Duration::from_secs(60),
@@ -64,7 +70,12 @@ pub async fn run(clients: Clients, options: Options, cancel: CancellationToken) 
         .clone()
         .unwrap_or_else(|| Reflectors::new(clients("generic-garbage-collector"), environment.clone(), cancel.clone()));
     let monitors = Monitors::new();
-    let set = Set { clients, runtime: Runtime { reflectors: reflectors.clone(), environment }, cancel: cancel.clone() };
+    let set = Set {
+        selection: options.selection.clone(),
+        clients,
+        runtime: Runtime { reflectors: reflectors.clone(), environment },
+        cancel: cancel.clone(),
+    };
     let grace = node_lifecycle::Grace {
         monitor: options.node_monitor_grace_period,
         startup: options.node_startup_grace_period,
@@ -97,6 +108,7 @@ pub async fn run(clients: Clients, options: Options, cancel: CancellationToken) 
 }
 
 struct Set {
+    selection: Selection,
     clients: Clients,
     runtime: Runtime,
     cancel: CancellationToken,
@@ -104,6 +116,10 @@ struct Set {
 
 impl Set {
     fn start<C: Controller>(&self, account: &'static str, controller: C) -> BoxFuture<'_, ()> {
+        debug_assert!(selection::NAMES.contains(&C::NAME), "{} is missing from the list of names", C::NAME);
+        if !self.selection.contains(C::NAME) {
+            return Box::pin(std::future::ready(()));
+        }
         let client = (self.clients)(account);
         Box::pin(async move { self.runtime.run(controller, client, account, self.cancel.clone()).await })
     }

@@ -1,4 +1,4 @@
-//! The control plane and the node as processes of their own, and the binary under its components' names.
+//! The control plane and the node as processes of their own.
 
 use std::os::unix::fs::symlink;
 use std::process::{Child, Stdio};
@@ -23,19 +23,16 @@ fn server_and_agent_make_a_cluster_together() {
     std::fs::create_dir_all(&node_root).unwrap();
     std::fs::rename(cluster.root().join("images"), node_root.join("images")).unwrap();
     let start = |name: &str, arguments: &[&str]| {
-        // Called by a component's name, the program is that component.
-        let program = cluster.root().join(name);
-        symlink(env!("CARGO_BIN_EXE_canopus"), &program).unwrap();
         let log = std::fs::File::create(cluster.root().join(format!("{name}.log"))).unwrap();
-        let mut command = cluster.on_node(program.to_str().unwrap());
-        command.args(arguments).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        let mut command = cluster.canopus();
+        command.arg(name).args(arguments).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         Part(command.spawn().unwrap())
     };
     let root = cluster.root().to_str().unwrap().to_owned();
-    let server = start("kube-apiserver", &["--root-dir", &root]);
+    let server = start("server", &["--root-dir", &root]);
     assert!(wait(|| cluster.admin_conf().exists()));
     symlink(cluster.root().join("pki"), node_root.join("pki")).unwrap();
-    let agent = start("kubelet", &["--root-dir", node_root.to_str().unwrap(), "--node-name", "node-1"]);
+    let agent = start("agent", &["--root-dir", node_root.to_str().unwrap(), "--node-name", "node-1"]);
     assert!(wait(|| {
         let probe = cluster.on_node("curl").args(["-sk", "https://127.0.0.1:6443/readyz"]).output().unwrap();
         probe.stdout == b"ok"

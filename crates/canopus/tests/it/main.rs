@@ -7,3 +7,4 @@ mod lifecycle;
 mod resilience;
 mod bad_input;
 mod arrangements;
+mod components;

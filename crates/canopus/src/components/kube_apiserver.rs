@@ -1,0 +1,282 @@
+//! `kube-apiserver`: the API server with its embedded store.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::ArgAction::Set;
+use kube_apiserver::{Config, Server};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::{Component, flags};
+use crate::{machine, pki};
+
+/// The authorizers that this server always has, in this order.
+const AUTHORIZATION_MODES: [&str; 2] = ["Node", "RBAC"];
+
+/// The Kubernetes API server validates and configures data for the api objects and serves them from its own store.
+#[derive(Debug, clap::Parser)]
+pub struct Flags {
+    // Serving
+    /// The IP address on which to listen
+    #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
+    bind_address: IpAddr,
+    /// The port on which to serve HTTPS
+    #[arg(long, value_name = "PORT", default_value_t = 6443, value_parser = clap::value_parser!(u16).range(1..))]
+    secure_port: u16,
+    /// The IP address on which to advertise the server to members of the cluster
+    #[arg(long, value_name = "IP")]
+    advertise_address: Option<IpAddr>,
+    /// File with the certificate for HTTPS; without it, one is made in --cert-dir
+    #[arg(long, value_name = "FILE", requires = "tls_private_key_file")]
+    tls_cert_file: Option<PathBuf>,
+    /// File with the private key that matches --tls-cert-file
+    #[arg(long, value_name = "FILE", requires = "tls_cert_file")]
+    tls_private_key_file: Option<PathBuf>,
+    /// Folder of the certificate that is made where none is given
+    #[arg(long, value_name = "DIR", default_value = "/var/run/kubernetes")]
+    cert_dir: PathBuf,
+    /// How long a request may take
+    #[arg(long, value_name = "DURATION", value_parser = flags::duration, default_value = "1m0s")]
+    request_timeout: Duration,
+    /// Seconds that a watch is kept open at the least
+    #[arg(long, value_name = "SECONDS", default_value_t = 1800)]
+    min_request_timeout: u64,
+    /// Reading requests at once
+    #[arg(long, value_name = "N", default_value_t = 400)]
+    max_requests_inflight: usize,
+    /// Writing requests at once
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    max_mutating_requests_inflight: usize,
+
+    // Authentication and authorization
+    /// Client certificates signed by one of these authorities are accepted
+    #[arg(long, value_name = "FILE")]
+    client_ca_file: Option<PathBuf>,
+    /// CSV file of static bearer tokens
+    #[arg(long, value_name = "FILE")]
+    token_auth_file: Option<PathBuf>,
+    /// Whether requests without credentials are served as system:anonymous
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", action = Set)]
+    anonymous_auth: bool,
+    /// File with keys that verify service account tokens; may be repeated
+    #[arg(long, value_name = "FILE")]
+    service_account_key_file: Vec<PathBuf>,
+    /// File with the key that signs service account tokens
+    #[arg(long, value_name = "FILE")]
+    service_account_signing_key_file: Option<PathBuf>,
+    /// Issuer of service account tokens; may be repeated, the first issues
+    #[arg(long, value_name = "URL")]
+    service_account_issuer: Vec<String>,
+    /// Audiences of the API
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    api_audiences: Vec<String>,
+    /// Where the keys of the issuer are found
+    #[arg(long, value_name = "URL")]
+    service_account_jwks_uri: Option<String>,
+    /// The longest life of a token that is asked for
+    #[arg(long, value_name = "DURATION", value_parser = flags::duration)]
+    service_account_max_token_expiration: Option<Duration>,
+    /// Whether projected tokens live on for a while, for old clients
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", action = Set)]
+    service_account_extend_token_expiration: bool,
+    /// Authorizers in order; this server has Node,RBAC
+    #[arg(long, value_name = "MODES", value_delimiter = ',', default_value = "Node,RBAC")]
+    authorization_mode: Vec<String>,
+
+    // Kubelets
+    /// File with the client certificate for kubelets
+    #[arg(long, value_name = "FILE")]
+    kubelet_client_certificate: Option<PathBuf>,
+    /// File with the client key for kubelets
+    #[arg(long, value_name = "FILE")]
+    kubelet_client_key: Option<PathBuf>,
+    /// File with the authority of kubelets' certificates
+    #[arg(long, value_name = "FILE")]
+    kubelet_certificate_authority: Option<PathBuf>,
+
+    // Cluster
+    /// Addresses of services
+    #[arg(long, value_name = "CIDR", default_value = "10.0.0.0/24")]
+    service_cluster_ip_range: String,
+    /// Ports of NodePort services
+    #[arg(long, value_name = "FIRST-LAST", value_parser = flags::port_range, default_value = "30000-32767")]
+    service_node_port_range: (u16, u16),
+    /// How long events are kept
+    #[arg(long, value_name = "DURATION", value_parser = flags::duration, default_value = "1h0m0s")]
+    event_ttl: Duration,
+    /// Admission plugins that must be on
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    enable_admission_plugins: Vec<String>,
+    /// Admission plugins to switch off
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    disable_admission_plugins: Vec<String>,
+
+    // Store
+    /// Folder of the embedded store
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/canopus/store")]
+    data_dir: PathBuf,
+    /// Not there yet: the store is embedded
+    #[arg(long, value_name = "URLS", value_delimiter = ',')]
+    etcd_servers: Vec<String>,
+
+    /// Number for the log level verbosity
+    #[arg(short = 'v', long = "v", value_name = "LEVEL", default_value_t = 0)]
+    verbosity: u8,
+}
+
+impl Component for Flags {
+    const NAME: &'static str = "kube-apiserver";
+
+    fn verbosity(&self) -> u8 {
+        self.verbosity
+    }
+
+    async fn start(self, tasks: &mut JoinSet<Result<()>>, shutdown: &CancellationToken) -> Result<()> {
+        let config = self.into_config()?;
+        let address = SocketAddr::new(config.bind_address, config.secure_port);
+        let listener =
+            std::net::TcpListener::bind(address).with_context(|| format!("failed to listen at {address}"))?;
+        let wanted = config.enable_admission_plugins.clone();
+        let disabled = config.disable_admission_plugins.clone();
+        let server = Server::open(config).context("failed to start the API server")?;
+        let chain = kube_apiserver::admission::chain::Chain::new(&server);
+        let is_there = |name: &String| disabled.contains(name) || chain.plugins().any(|plugin| plugin.name() == name);
+        if let Some(unknown) = wanted.iter().find(|name| !is_there(name)) {
+            bail!("enable-admission-plugins plugin {unknown:?} is unknown");
+        }
+        tasks.spawn({
+            let (server, shutdown) = (server.clone(), shutdown.clone());
+            async move { server.serve(listener, shutdown).await.context("the API server failed") }
+        });
+        server.start().await.context("failed to start the API server")
+    }
+}
+
+impl Flags {
+    /// Upstream's checks, then the server's configuration. The certificate is made where none is given.
+    fn into_config(self) -> Result<Config> {
+        if !self.etcd_servers.is_empty() {
+            bail!(
+                "--etcd-servers is not supported yet: the API server keeps its data in its own store, see --data-dir"
+            );
+        }
+        if self.service_account_issuer.is_empty() {
+            bail!("service-account-issuer is a required flag");
+        }
+        let Some(signing_key) = self.service_account_signing_key_file.clone() else {
+            bail!("service-account-signing-key-file and service-account-issuer are required flags");
+        };
+        if self.authorization_mode != AUTHORIZATION_MODES {
+            let asked = self.authorization_mode.join(",");
+            bail!(
+                "--authorization-mode={asked} is not supported yet: this server has {}",
+                AUTHORIZATION_MODES.join(",")
+            );
+        }
+        crate::plan::parse_range(&self.service_cluster_ip_range)?;
+        let advertise_address = match self.advertise_address {
+            Some(address) => address,
+            None if !self.bind_address.is_unspecified() => self.bind_address,
+            None => machine::address()?,
+        };
+        let (certificate, key) = match (self.tls_cert_file, self.tls_private_key_file) {
+            (Some(certificate), Some(key)) => (certificate, key),
+            _ => self_signed(&self.cert_dir, advertise_address)?,
+        };
+        let mut config = Config::new(&self.cert_dir, Some(self.data_dir));
+        config.bind_address = self.bind_address;
+        config.secure_port = self.secure_port;
+        config.advertise_address = advertise_address;
+        config.tls_cert_file = certificate;
+        config.tls_private_key_file = key;
+        config.request_timeout = self.request_timeout;
+        config.min_request_timeout = Duration::from_secs(self.min_request_timeout);
+        config.max_requests_inflight = self.max_requests_inflight;
+        config.max_mutating_requests_inflight = self.max_mutating_requests_inflight;
+        config.client_ca_file = self.client_ca_file;
+        config.token_auth_file = self.token_auth_file;
+        config.anonymous_auth = self.anonymous_auth;
+        config.service_account_key_files = self.service_account_key_file;
+        config.service_account_signing_key_file = signing_key;
+        config.service_account_issuers = self.service_account_issuer;
+        config.api_audiences = self.api_audiences;
+        config.service_account_jwks_uri = self.service_account_jwks_uri;
+        config.service_account_max_token_expiration = self.service_account_max_token_expiration;
+        config.service_account_extend_token_expiration = self.service_account_extend_token_expiration;
+        config.kubelet_client_certificate = self.kubelet_client_certificate;
+        config.kubelet_client_key = self.kubelet_client_key;
+        config.kubelet_certificate_authority = self.kubelet_certificate_authority;
+        config.service_cluster_ip_range = self.service_cluster_ip_range;
+        config.service_node_port_range = self.service_node_port_range;
+        config.event_ttl = self.event_ttl;
+        config.enable_admission_plugins = self.enable_admission_plugins;
+        config.disable_admission_plugins = self.disable_admission_plugins;
+        Ok(config)
+    }
+}
+
+/// A certificate for this machine that nobody signed, kept for the next start.
+fn self_signed(folder: &Path, address: IpAddr) -> Result<(PathBuf, PathBuf)> {
+    let (certificate, key) = (folder.join("apiserver.crt"), folder.join("apiserver.key"));
+    if !certificate.exists() || !key.exists() {
+        let names = ["kubernetes.default.svc", "kubernetes.default", "kubernetes", "localhost", "127.0.0.1"];
+        let names: Vec<String> = names.map(str::to_owned).into_iter().chain([address.to_string()]).collect();
+        let made = rcgen::generate_simple_self_signed(names).context("failed to make a certificate")?;
+        std::fs::create_dir_all(folder).with_context(|| format!("failed to make {}", folder.display()))?;
+        pki::write_private(&key, &made.signing_key.serialize_pem())?;
+        pki::write_public(&certificate, &made.cert.pem())?;
+    }
+    Ok((certificate, key))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    const REQUIRED: [&str; 6] = [
+        "kube-apiserver",
+        "--service-account-issuer=https://issuer",
+        "--service-account-signing-key-file=/sa.key",
+        "--tls-cert-file=/tls.crt",
+        "--tls-private-key-file=/tls.key",
+        "--advertise-address=192.0.2.1",
+    ];
+
+    fn config(more: &[&str]) -> Result<Config> {
+        Flags::try_parse_from(REQUIRED.iter().chain(more))?.into_config()
+    }
+
+    #[test]
+    fn flags_reach_the_configuration() {
+        let config = config(&[
+            "--service-account-key-file=/a",
+            "--service-account-key-file=/b",
+            "--service-account-issuer=https://second",
+            "--service-node-port-range=31000-31010",
+            "--event-ttl=2h",
+            "--anonymous-auth=false",
+            "--disable-admission-plugins=Priority,LimitRanger",
+        ])
+        .unwrap();
+        assert_eq!(config.service_account_key_files, [PathBuf::from("/a"), PathBuf::from("/b")]);
+        assert_eq!(config.service_account_issuers, ["https://issuer", "https://second"]);
+        assert_eq!((config.service_node_port_range, config.event_ttl), ((31000, 31010), Duration::from_secs(7200)));
+        assert!(!config.anonymous_auth && config.client_ca_file.is_none());
+        assert_eq!(config.disable_admission_plugins, ["Priority", "LimitRanger"]);
+    }
+
+    #[test]
+    fn what_cannot_be_served_is_refused() {
+        let refused = |more: &[&str]| config(more).unwrap_err().to_string();
+        assert!(refused(&["--etcd-servers=https://127.0.0.1:2379"]).contains("--etcd-servers is not supported yet"));
+        assert!(refused(&["--authorization-mode=AlwaysAllow"]).contains("AlwaysAllow is not supported yet"));
+        assert!(refused(&["--service-cluster-ip-range=nonsense"]).contains("not a range of service addresses"));
+        let without_issuer = Flags::try_parse_from(["kube-apiserver"]).unwrap().into_config();
+        assert_eq!(without_issuer.unwrap_err().to_string(), "service-account-issuer is a required flag");
+    }
+}
