@@ -63,9 +63,8 @@ pub async fn start(
         });
         let remembered = layout.containerd().join("imported.json");
         let mut seen = image_loader::read_seen(&remembered);
-        image_loader::load(&layout.images(), &socket, &mut seen).await;
-        image_loader::write_seen(&remembered, &seen)?;
-        let follower = image_loader::follow(layout.images(), socket.clone(), seen, shutdown.clone());
+        image_loader::load(&layout.images(), &socket, &remembered, &mut seen).await;
+        let follower = image_loader::follow(layout.images(), socket.clone(), remembered, seen, shutdown.clone());
         tasks.spawn(async move {
             follower.await;
             Ok(())
