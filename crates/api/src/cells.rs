@@ -93,7 +93,8 @@ pub fn container_images(object: &Value) -> Value {
     joined(object, "/spec/template/spec/containers", "image")
 }
 
-fn joined(object: &Value, pointer: &str, field: &str) -> Value {
+/// One field of each item of a list, joined by commas.
+pub fn joined(object: &Value, pointer: &str, field: &str) -> Value {
     let parts: Vec<_> =
         list(object, pointer).iter().map(|c| c.get(field).and_then(Value::as_str).unwrap_or("")).collect();
     parts.join(",").into()

@@ -20,8 +20,10 @@ pub mod core;
 
 pub mod coordination;
 pub mod discovery;
+pub mod networking;
 pub mod rbac;
 pub mod scheduling;
+pub mod storage;
 
 pub mod authentication;
 pub mod authorization;
@@ -39,6 +41,7 @@ pub static ALL: &[&Kind] = &[
     &core::namespace::KIND,
     &core::configmap::KIND,
     &core::pod::KIND,
+    &core::pod_template::KIND,
     &core::replication_controller::KIND,
     &core::service::KIND,
     &core::endpoints::KIND,
@@ -51,9 +54,12 @@ pub static ALL: &[&Kind] = &[
     &core::binding::KIND,
     &apps::replicaset::KIND,
     &apps::deployment::KIND,
+    &apps::controller_revision::KIND,
     &coordination::lease::KIND,
     &discovery::endpoint_slice::KIND,
+    &networking::ingress_class::KIND,
     &scheduling::priority_class::KIND,
+    &storage::storage_class::KIND,
     &rbac::role::KIND,
     &rbac::role_binding::KIND,
     &rbac::cluster_role::KIND,

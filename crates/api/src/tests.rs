@@ -13,12 +13,12 @@ use crate::{ALL, BODIES, find};
 use oracle::{Tally, Write};
 
 /// Equal answers known so far: a change may raise them only.
-const FLOOR_CREATED: usize = 280;
-const FLOOR_CREATES_REFUSED: usize = 256;
-const FLOOR_UPDATED: usize = 128;
-const FLOOR_UPDATES_REFUSED: usize = 66;
-const FLOOR_WARNED: usize = 416;
-const FLOOR_READ_ROWS: usize = 49;
+const FLOOR_CREATED: usize = 293;
+const FLOOR_CREATES_REFUSED: usize = 276;
+const FLOOR_UPDATED: usize = 144;
+const FLOOR_UPDATES_REFUSED: usize = 68;
+const FLOOR_WARNED: usize = 449;
+const FLOOR_READ_ROWS: usize = 51;
 
 #[test]
 fn declarations_are_complete() {

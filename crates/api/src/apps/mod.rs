@@ -1,4 +1,5 @@
 //! The apps group: workloads of pods that are all alike.
 
+pub mod controller_revision;
 pub mod deployment;
 pub mod replicaset;

@@ -8,6 +8,7 @@ pub mod limit_range;
 pub mod namespace;
 pub mod node;
 pub mod pod;
+pub mod pod_template;
 pub mod replication_controller;
 pub mod resource_quota;
 pub mod secret;

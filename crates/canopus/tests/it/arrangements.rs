@@ -1,19 +1,9 @@
 //! The control plane and the node as processes of their own.
 
 use std::os::unix::fs::symlink;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 
-use crate::harness::{Cluster, succeed, wait};
-
-/// A process that is asked to end with the value.
-struct Part(Child);
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("kill").arg(self.0.id().to_string()).status();
-        let _ = self.0.wait();
-    }
-}
+use crate::harness::{Cluster, Part, succeed, wait};
 
 #[test]
 fn server_and_agent_make_a_cluster_together() {

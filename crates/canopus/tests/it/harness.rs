@@ -190,6 +190,16 @@ impl Drop for Cluster {
     }
 }
 
+/// A process that is asked to end with the value.
+pub struct Part(pub Child);
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
+        let _ = self.0.wait();
+    }
+}
+
 /// A kubectl with a context of its own.
 pub struct Kubectl<'a> {
     pub cluster: &'a Cluster,

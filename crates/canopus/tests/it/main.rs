@@ -8,3 +8,4 @@ mod resilience;
 mod bad_input;
 mod arrangements;
 mod components;
+mod recordings;

@@ -1,0 +1,3 @@
+//! storage.k8s.io: where volumes come from.
+
+pub mod storage_class;
