@@ -41,6 +41,12 @@ pub struct Config {
     pub service_account_extend_token_expiration: bool,
     pub service_account_jwks_uri: Option<String>,
 
+    // Authorization
+    /// Names of AlwaysAllow, AlwaysDeny, ABAC, Node and RBAC, in the order in which they are asked.
+    pub authorization_mode: Vec<String>,
+    /// The policies of the mode ABAC.
+    pub authorization_policy_file: Option<PathBuf>,
+
     // Kubelets
     pub kubelet_client_certificate: Option<PathBuf>,
     pub kubelet_client_key: Option<PathBuf>,
@@ -90,6 +96,8 @@ impl Config {
             service_account_max_token_expiration: None,
             service_account_extend_token_expiration: true,
             service_account_jwks_uri: None,
+            authorization_mode: vec!["Node".to_owned(), "RBAC".to_owned()],
+            authorization_policy_file: None,
             kubelet_client_certificate: Some(pki.join("apiserver-kubelet-client.crt")),
             kubelet_client_key: Some(pki.join("apiserver-kubelet-client.key")),
             kubelet_certificate_authority: Some(pki.join("ca.crt")),

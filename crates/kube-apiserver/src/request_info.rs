@@ -4,7 +4,7 @@
 //! `GET /api/v1/namespaces/ns/pods/p/log` is verb `get`, resource `pods`, subresource `log`, name `p`, namespace `ns`;
 //! `GET /apis/apps/v1/deployments?watch=1` is verb `watch`; `GET /healthz` is no resource and its verb is the method.
 
-use machinery::{fields, names};
+use machinery::{fields, labels, names};
 
 /// The verb is one of get, list, watch, create, update, patch, delete, deletecollection, proxy (a legacy path) for a
 /// resource request, else the method in lower case.
@@ -20,6 +20,10 @@ pub struct RequestInfo {
     pub resource: String,
     pub subresource: String,
     pub name: String,
+    /// What a list, watch or deletecollection is limited to. A selector that cannot be read counts as none here: it
+    /// must not widen what is allowed, and whoever serves the request refuses it.
+    pub field_selector: fields::Selector,
+    pub label_selector: Option<labels::Selector>,
     /// The path from the resource on: `["pods", "p", "log"]`.
     pub parts: Vec<String>,
 }
@@ -98,14 +102,14 @@ impl RequestInfo {
                 self.verb = if watch { "watch" } else { "list" }.to_owned();
             }
             "watch" => {}
-            "delete" => {
-                self.verb = "deletecollection".to_owned();
-                return;
-            }
+            "delete" => self.verb = "deletecollection".to_owned(),
             _ => return,
         }
         let selector = query_value(query, "fieldSelector").and_then(|text| fields::Selector::parse(&text).ok());
-        if let Some(name) = selector.as_ref().and_then(|selector| selector.exact("metadata.name"))
+        self.field_selector = selector.unwrap_or_default();
+        self.label_selector = query_value(query, "labelSelector").and_then(|text| labels::Selector::parse(&text).ok());
+        if self.verb != "deletecollection"
+            && let Some(name) = self.field_selector.exact("metadata.name")
             && names::path_segment_name(name).is_empty()
         {
             self.name = name.to_owned();

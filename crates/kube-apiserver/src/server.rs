@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::authentication::static_tokens::{StaticTokenError, StaticTokens};
 use crate::authentication::x509::{ClientCa, ClientCaError};
 use crate::authentication::{Authenticator, IssuerError, RegistryObjects, TokenIssuer};
-use crate::authorization::{Authorizer, RegistryPolicy, aggregation, bootstrap};
+use crate::authorization::{Authorizer, ModeError, RegistryPolicy, RegistryRelations, aggregation, bootstrap};
 use crate::chain::Limits;
 use crate::connect::{Backends, BackendsError};
 use crate::health::{Health, Hook};
@@ -65,6 +65,8 @@ pub enum StartError {
     Tls(#[source] TlsError),
     #[error("the API lacks the kinds of RBAC")]
     NoRbac,
+    #[error("failed to prepare authorization")]
+    Authorization(#[source] ModeError),
     #[error("failed to use the listening socket")]
     Listener(#[source] std::io::Error),
     #[error("failed to create what every cluster has")]
@@ -84,6 +86,8 @@ impl Server {
         let client_ca =
             config.client_ca_file.as_deref().map(ClientCa::open).transpose().map_err(StartError::ClientCa)?;
         let policy = RegistryPolicy::new(&registry).ok_or(StartError::NoRbac)?;
+        let relations = Arc::new(RegistryRelations::new(registry.clone()));
+        let authorizer = Authorizer::open(&config, policy, relations).map_err(StartError::Authorization)?;
         let shutdown = CancellationToken::new();
 
         let mut health = Health::default();
@@ -105,7 +109,7 @@ impl Server {
 
         Ok(Arc::new(Self {
             authenticator: Authenticator::new(tokens.clone(), static_tokens, config.anonymous_auth),
-            authorizer: Authorizer::new(policy),
+            authorizer,
             tokens,
             metrics: Metrics::new(),
             health,

@@ -2,11 +2,18 @@
 
 use super::Plugin;
 use super::plugins::{
+    certificate_approval::CertificateApproval, certificate_signing::CertificateSigning,
+    certificate_subject_restriction::CertificateSubjectRestriction,
     default_toleration_seconds::DefaultTolerationSeconds, limit_ranger::LimitRanger,
-    namespace_lifecycle::NamespaceLifecycle, priority::Priority, rbac_escalation::RbacEscalation,
-    resource_quota::ResourceQuota, service_account::ServiceAccount, taint_nodes_by_condition::TaintNodesByCondition,
+    namespace_lifecycle::NamespaceLifecycle, node_restriction::NodeRestriction,
+    owner_references_permission_enforcement::OwnerReferencesPermissionEnforcement, priority::Priority,
+    rbac_escalation::RbacEscalation, resource_quota::ResourceQuota, service_account::ServiceAccount,
+    taint_nodes_by_condition::TaintNodesByCondition,
 };
 use crate::Server;
+
+/// Plugins that run only where `--enable-admission-plugins` names them.
+const OFF_BY_DEFAULT: [&str; 1] = ["OwnerReferencesPermissionEnforcement"];
 
 /// The plugins that are switched on.
 pub struct Chain(Vec<Box<dyn Plugin>>);
@@ -19,13 +26,23 @@ impl Chain {
             Box::new(RbacEscalation),
             Box::new(LimitRanger),
             Box::new(ServiceAccount),
+            Box::new(NodeRestriction),
             Box::new(TaintNodesByCondition),
             Box::new(Priority),
             Box::new(DefaultTolerationSeconds),
+            Box::new(CertificateApproval),
+            Box::new(CertificateSigning),
+            Box::new(CertificateSubjectRestriction),
+            Box::new(OwnerReferencesPermissionEnforcement),
             Box::new(ResourceQuota),
         ];
-        let disabled = &server.config.disable_admission_plugins;
-        Self(all.into_iter().filter(|plugin| !disabled.iter().any(|name| name == plugin.name())).collect())
+        let config = &server.config;
+        let named = |list: &[String], plugin: &str| list.iter().any(|name| name == plugin);
+        let is_on = |plugin: &str| {
+            let wanted = !OFF_BY_DEFAULT.contains(&plugin) || named(&config.enable_admission_plugins, plugin);
+            wanted && !named(&config.disable_admission_plugins, plugin)
+        };
+        Self(all.into_iter().filter(|plugin| is_on(plugin.name())).collect())
     }
 
     pub fn plugins(&self) -> impl Iterator<Item = &dyn Plugin> {

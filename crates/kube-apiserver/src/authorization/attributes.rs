@@ -1,5 +1,7 @@
 //! The question put to an authorizer, and its answer.
 
+use machinery::{fields, labels};
+
 use crate::{RequestInfo, UserInfo};
 
 /// What is asked for. Borrowed: a question costs no allocation.
@@ -13,6 +15,9 @@ pub struct Attributes<'a> {
     pub subresource: &'a str,
     pub namespace: &'a str,
     pub name: &'a str,
+    /// What a list, watch or deletecollection is limited to; empty when it is not, or when nobody could read it.
+    pub field_selector: &'a [fields::Requirement],
+    pub label_selector: &'a [labels::Requirement],
     /// The path of a request that is not about a resource.
     pub path: &'a str,
     pub resource_request: bool,
@@ -39,6 +44,8 @@ impl<'a> Attributes<'a> {
             subresource: &info.subresource,
             namespace: &info.namespace,
             name: &info.name,
+            field_selector: info.field_selector.requirements(),
+            label_selector: info.label_selector.as_ref().map_or(&[], labels::Selector::requirements),
             path: &info.path,
             resource_request: info.is_resource,
         }
@@ -55,8 +62,19 @@ impl<'a> Attributes<'a> {
             subresource: "",
             namespace: "",
             name: "",
+            field_selector: &[],
+            label_selector: &[],
             path: "",
             resource_request: true,
         }
+    }
+
+    /// Whether the request is limited to objects whose field has this value.
+    pub fn selects_field(&self, field: &str, value: &str) -> bool {
+        self.field_selector.iter().any(|own| !own.negated && own.field == field && own.value == value)
+    }
+
+    pub fn is_read_only(&self) -> bool {
+        matches!(self.verb, "get" | "list" | "watch")
     }
 }

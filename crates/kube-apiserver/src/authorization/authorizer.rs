@@ -6,19 +6,38 @@ use k8s_openapi::api::rbac::v1::PolicyRule;
 use machinery::gvk::GroupResource;
 use machinery::status::Status;
 
+use super::abac::{Abac, AbacError};
+use super::always::{AlwaysAllow, AlwaysDeny};
 use super::node::NodeAuthorizer;
+use super::node_relations::NodeRelations;
 use super::rbac::{PolicySource, Rbac};
 use super::{Attributes, Decision};
-use crate::UserInfo;
 use crate::user::MASTERS_GROUP;
+use crate::{Config, UserInfo};
+
+/// One way to decide.
+pub trait Authorize: Send + Sync {
+    /// The decision and its reason in words.
+    fn authorize(&self, attributes: &Attributes) -> (Decision, String);
+
+    /// The decision alone, where that is cheaper.
+    fn decide(&self, attributes: &Attributes) -> Decision {
+        self.authorize(attributes).0
+    }
+
+    /// What a user may do in a namespace, why the list may lack something, and whether it does.
+    fn rules_for(&self, user: &UserInfo, namespace: &str) -> (Vec<PolicyRule>, Vec<String>, bool);
+}
 
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct Authorizer(Arc<Inner>);
 
 struct Inner {
-    node: NodeAuthorizer,
-    rbac: Rbac,
+    /// In the order of `--authorization-mode`.
+    modes: Vec<Arc<dyn Authorize>>,
+    /// What roles grant is looked up also where RBAC does not decide requests.
+    rbac: Arc<Rbac>,
 }
 
 /// What a user may do in a namespace, for reviews.
@@ -29,9 +48,55 @@ pub struct UserRules {
     pub incomplete: bool,
 }
 
+#[derive(Debug, thiserror::Error)]
+pub enum ModeError {
+    #[error("unknown authorization mode {0:?}: one of AlwaysAllow, AlwaysDeny, ABAC, Node, RBAC")]
+    Unknown(String),
+    #[error("authorization mode {0:?} is given twice")]
+    Twice(String),
+    #[error("at least one authorization mode is needed")]
+    None,
+    #[error("authorization mode ABAC needs authorization-policy-file")]
+    NoPolicyFile,
+    #[error("authorization-policy-file is for authorization mode ABAC only")]
+    NoAbac,
+    #[error("failed to prepare the authorization mode ABAC")]
+    Abac(#[source] AbacError),
+}
+
 impl Authorizer {
-    pub fn new(policy: impl PolicySource + 'static) -> Self {
-        Self(Arc::new(Inner { node: NodeAuthorizer::new(), rbac: Rbac::new(policy) }))
+    /// The modes that the configuration names, in its order.
+    pub fn open(
+        config: &Config,
+        policy: impl PolicySource + 'static,
+        relations: Arc<dyn NodeRelations>,
+    ) -> Result<Self, ModeError> {
+        let rbac = Arc::new(Rbac::new(policy));
+        let mut modes: Vec<Arc<dyn Authorize>> = Vec::new();
+        let names = &config.authorization_mode;
+        for (at, name) in names.iter().enumerate() {
+            if names[..at].contains(name) {
+                return Err(ModeError::Twice(name.clone()));
+            }
+            modes.push(match name.as_str() {
+                "Node" => Arc::new(NodeAuthorizer::new(relations.clone())),
+                "RBAC" => rbac.clone(),
+                "ABAC" => {
+                    let file = config.authorization_policy_file.as_deref().ok_or(ModeError::NoPolicyFile)?;
+                    Arc::new(Abac::open(file).map_err(ModeError::Abac)?)
+                }
+                "AlwaysAllow" => Arc::new(AlwaysAllow),
+                "AlwaysDeny" => Arc::new(AlwaysDeny),
+                _ => return Err(ModeError::Unknown(name.clone())),
+            });
+        }
+        if modes.is_empty() {
+            return Err(ModeError::None);
+        }
+        if config.authorization_policy_file.is_some() && !names.iter().any(|name| name == "ABAC") {
+            return Err(ModeError::NoAbac);
+        }
+        Ok(Self(Arc::new(Inner { modes, rbac })))
     }
 
     /// The decision and its reason in words. [`Authorizer::allows`] is cheaper where the reason is of no interest.
@@ -39,24 +104,25 @@ impl Authorizer {
         if attributes.user.in_group(MASTERS_GROUP) {
             return (Decision::Allow, String::new());
         }
-        let (decision, mut reason) = self.0.node.authorize(attributes);
-        if decision != Decision::NoOpinion {
-            return (decision, reason);
+        let mut reasons = Vec::new();
+        for mode in &self.0.modes {
+            let (decision, reason) = mode.authorize(attributes);
+            if decision != Decision::NoOpinion {
+                return (decision, reason);
+            }
+            if !reason.is_empty() {
+                reasons.push(reason);
+            }
         }
-        let (decision, rbac_reason) = self.0.rbac.authorize(attributes);
-        if decision == Decision::Allow || reason.is_empty() {
-            return (decision, rbac_reason);
-        }
-        if !rbac_reason.is_empty() {
-            reason = format!("{reason}\n{rbac_reason}");
-        }
-        (decision, reason)
+        (Decision::NoOpinion, reasons.join("\n"))
     }
 
     pub fn allows(&self, attributes: &Attributes) -> bool {
-        attributes.user.in_group(MASTERS_GROUP)
-            || self.0.node.authorize(attributes).0 == Decision::Allow
-            || self.0.rbac.allows(attributes)
+        if attributes.user.in_group(MASTERS_GROUP) {
+            return true;
+        }
+        let mut decisions = self.0.modes.iter().map(|mode| mode.decide(attributes));
+        decisions.find(|decision| *decision != Decision::NoOpinion) == Some(Decision::Allow)
     }
 
     /// Allows, or the answer 403 that a request with these attributes gets.
@@ -68,14 +134,21 @@ impl Authorizer {
         Err(forbidden(attributes, &reason))
     }
 
-    /// The rules of RBAC that apply to a user in a namespace ("" is the cluster's).
+    /// The rules that apply to a user in a namespace ("" is the cluster's), as far as the modes can tell.
     pub fn rules_for(&self, user: &UserInfo, namespace: &str) -> UserRules {
-        let (rules, mut errors) = self.0.rbac.rules_for(user, namespace);
-        let incomplete = user.as_node().is_some();
-        if incomplete {
-            errors.push("node authorizer does not support user rule resolution".to_owned());
+        let mut all = UserRules { rules: Vec::new(), errors: Vec::new(), incomplete: false };
+        for mode in &self.0.modes {
+            let (rules, errors, incomplete) = mode.rules_for(user, namespace);
+            all.rules.extend(rules);
+            all.errors.extend(errors);
+            all.incomplete |= incomplete;
         }
-        UserRules { rules, errors, incomplete }
+        all
+    }
+
+    /// What the roles bound to a user grant, whichever modes decide requests.
+    pub(super) fn granted(&self, user: &UserInfo, namespace: &str) -> (Vec<PolicyRule>, Vec<String>) {
+        self.0.rbac.granted(user, namespace)
     }
 
     /// The rules that a role reference of a binding stands for.

@@ -83,8 +83,8 @@ impl Check<'_> {
     }
 
     fn holds(&self, wanted: &[PolicyRule]) -> Result<(), String> {
-        let owned = self.authorizer.rules_for(self.user, self.namespace);
-        let missing = rules::not_covered(&owned.rules, wanted);
+        let (owned, errors) = self.authorizer.granted(self.user, self.namespace);
+        let missing = rules::not_covered(&owned, wanted);
         if missing.is_empty() {
             return Ok(());
         }
@@ -95,8 +95,8 @@ impl Check<'_> {
             rules::quoted_list(&self.user.groups),
             missing.join("\n")
         );
-        if !owned.errors.is_empty() {
-            message += &format!("; resolution errors: {}", rules::quoted_list(&owned.errors));
+        if !errors.is_empty() {
+            message += &format!("; resolution errors: {}", rules::quoted_list(&errors));
         }
         Err(message)
     }

@@ -1,24 +1,30 @@
-//! May this user do this? The server asks its authorizers in order: members of `system:masters` may do everything, then
-//! the rules of nodes, then RBAC. The first that decides, decides; if none does, the answer is no.
+//! May this user do this? Members of `system:masters` may do everything; then the server asks the authorizers of
+//! `--authorization-mode` in their order. The first that decides, decides; if none does, the answer is no.
 
+mod abac;
 pub mod aggregation;
+mod always;
 mod attributes;
 mod authorizer;
 pub mod bootstrap;
 pub mod escalation;
 pub mod node;
+pub mod node_relations;
 mod own_client;
+pub mod pod_references;
 pub mod rbac;
 pub mod review;
+mod review_selectors;
 pub mod rules;
 mod source;
 
 pub use attributes::{Attributes, Decision};
-pub use authorizer::{Authorizer, forbidden};
+pub use authorizer::{Authorize, Authorizer, ModeError, forbidden};
+pub use node_relations::RegistryRelations;
 pub use rbac::{Policy, PolicySource};
 pub use source::RegistryPolicy;
 
 pub const GROUP: &str = "rbac.authorization.k8s.io";
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject};
 use parking_lot::Mutex;
 
-use super::{Attributes, Decision, rules};
+use super::{Attributes, Authorize, Decision, rules};
 use crate::{UserInfo, user};
 
 /// Where the policy comes from: the registry, or a test.
@@ -74,29 +74,7 @@ impl Rbac {
         Self { source: Box::new(source), index: ArcSwap::default(), rebuild: Mutex::default() }
     }
 
-    pub(super) fn allows(&self, attributes: &Attributes) -> bool {
-        self.index().granting(attributes).is_some()
-    }
-
-    pub(super) fn authorize(&self, attributes: &Attributes) -> (Decision, String) {
-        let index = self.index();
-        if let Some((grant, subject)) = index.granting(attributes) {
-            let reason = format!("RBAC: allowed by {} to {}", grant.description, describe_subject(subject));
-            return (Decision::Allow, reason);
-        }
-        let errors: Vec<String> = index
-            .grants(attributes.user, attributes.namespace)
-            .filter_map(|(grant, _)| grant.rules.as_ref().err().cloned())
-            .collect();
-        let reason = match &errors[..] {
-            [] => String::new(),
-            [error] => format!("RBAC: {error}"),
-            errors => format!("RBAC: [{}]", errors.join(", ")),
-        };
-        (Decision::NoOpinion, reason)
-    }
-
-    pub(super) fn rules_for(&self, user: &UserInfo, namespace: &str) -> (Vec<PolicyRule>, Vec<String>) {
+    pub(super) fn granted(&self, user: &UserInfo, namespace: &str) -> (Vec<PolicyRule>, Vec<String>) {
         let (mut all, mut errors) = (Vec::new(), Vec::new());
         let index = self.index();
         let mut seen = Vec::new();
@@ -136,6 +114,35 @@ impl Rbac {
         let index = Arc::new(Index::new(revision, &self.source.load()));
         self.index.store(index.clone());
         index
+    }
+}
+
+impl Authorize for Rbac {
+    fn decide(&self, attributes: &Attributes) -> Decision {
+        if self.index().granting(attributes).is_some() { Decision::Allow } else { Decision::NoOpinion }
+    }
+
+    fn authorize(&self, attributes: &Attributes) -> (Decision, String) {
+        let index = self.index();
+        if let Some((grant, subject)) = index.granting(attributes) {
+            let reason = format!("RBAC: allowed by {} to {}", grant.description, describe_subject(subject));
+            return (Decision::Allow, reason);
+        }
+        let errors: Vec<String> = index
+            .grants(attributes.user, attributes.namespace)
+            .filter_map(|(grant, _)| grant.rules.as_ref().err().cloned())
+            .collect();
+        let reason = match &errors[..] {
+            [] => String::new(),
+            [error] => format!("RBAC: {error}"),
+            errors => format!("RBAC: [{}]", errors.join(", ")),
+        };
+        (Decision::NoOpinion, reason)
+    }
+
+    fn rules_for(&self, user: &UserInfo, namespace: &str) -> (Vec<PolicyRule>, Vec<String>, bool) {
+        let (rules, errors) = self.granted(user, namespace);
+        (rules, errors, false)
     }
 }
 

@@ -7,6 +7,7 @@ use machinery::gvk::GroupKind;
 use machinery::status::Status;
 use serde_json::{Map, Value, json};
 
+use super::review_selectors::{self, Selectors};
 use super::{Attributes, Authorizer, Decision};
 use crate::UserInfo;
 
@@ -45,7 +46,8 @@ pub fn review(
 }
 
 fn access(authorizer: &Authorizer, user: &UserInfo, spec: &Value) -> Value {
-    let (decision, reason) = authorizer.authorize(&attributes(user, spec));
+    let selectors = Selectors::of(spec);
+    let (decision, reason) = authorizer.authorize(&attributes(user, spec, &selectors));
     let mut status = Map::new();
     status.insert("allowed".to_owned(), (decision == Decision::Allow).into());
     if decision == Decision::Deny {
@@ -57,7 +59,7 @@ fn access(authorizer: &Authorizer, user: &UserInfo, spec: &Value) -> Value {
     Value::Object(status)
 }
 
-fn attributes<'a>(user: &'a UserInfo, spec: &'a Value) -> Attributes<'a> {
+fn attributes<'a>(user: &'a UserInfo, spec: &'a Value, selectors: &'a Selectors) -> Attributes<'a> {
     match spec.get("resourceAttributes").filter(|attributes| !attributes.is_null()) {
         Some(resource) => Attributes {
             user,
@@ -68,6 +70,8 @@ fn attributes<'a>(user: &'a UserInfo, spec: &'a Value) -> Attributes<'a> {
             subresource: text(resource, "/subresource"),
             namespace: text(resource, "/namespace"),
             name: text(resource, "/name"),
+            field_selector: &selectors.fields,
+            label_selector: &selectors.labels,
             path: "",
             resource_request: true,
         },
@@ -109,6 +113,9 @@ fn validate(kind: &str, namespace: &str, object: &Value) -> ErrorList {
     let given = |field| spec.get(field).filter(|value| !value.is_null());
     let (resource, path) = (given("resourceAttributes"), given("nonResourceAttributes"));
     let path_value = path.map(|path| json!({"Path": text(path, "/path"), "Verb": text(path, "/verb")}));
+    if let Some(resource) = resource {
+        review_selectors::validate(&root.child("resourceAttributes"), resource, &mut errors);
+    }
     if resource.is_some() && path.is_some() {
         let detail = "cannot be specified in combination with resourceAttributes";
         errors.push(Error::invalid(&root.child("nonResourceAttributes"), &path_value, detail));

@@ -51,6 +51,19 @@ impl PolicySource for Fixed {
     }
 }
 
+/// Node and RBAC over a policy, with nodes to which nothing is related.
+pub(crate) fn authorizer(policy: impl PolicySource + 'static) -> Authorizer {
+    Authorizer::open(&crate::Config::new("", None), policy, Arc::new(Unrelated)).unwrap()
+}
+
+struct Unrelated;
+
+impl node_relations::NodeRelations for Unrelated {
+    fn related(&self, _: &str, _: node_relations::Related, _: &str, _: &str) -> bool {
+        false
+    }
+}
+
 fn role(namespace: Option<&str>, name: &str, rules: Value) -> Value {
     let kind = if namespace.is_some() { "Role" } else { "ClusterRole" };
     json!({"kind": kind, "metadata": {"name": name, "namespace": namespace}, "rules": rules})
@@ -76,7 +89,7 @@ fn path<'a>(user: &'a UserInfo, verb: &'a str, path: &'a str) -> Attributes<'a> 
 
 #[test]
 fn masters_may_do_everything_and_others_nothing_by_default() {
-    let authorizer = Authorizer::new(Fixed::default_policy());
+    let authorizer = authorizer(Fixed::default_policy());
     let admin = UserInfo::new("root", [MASTERS_GROUP]);
     assert_eq!(authorizer.authorize(&ask(&admin, "x", "y", "z", "")), (Decision::Allow, String::new()));
     let bob = user("bob");
@@ -106,7 +119,7 @@ fn rules_match_resources_subresources_names_and_wildcards() {
         ]),
     ));
     policy.add(bind(Some("ns"), "b", ("Role", "r"), json!([{"kind": "User", "name": "bob"}])));
-    let authorizer = Authorizer::new(policy);
+    let authorizer = authorizer(policy);
     let bob = user("bob");
     let named = |name| Attributes { name, ..ask(&bob, "get", "", "pods", "ns") };
     assert!(authorizer.allows(&named("a")));
@@ -133,7 +146,7 @@ fn reasons_name_binding_role_and_subject() {
     let account = json!([{"kind": "ServiceAccount", "name": "sa", "namespace": "ns"}]);
     policy.add(bind(None, "all", ("ClusterRole", "reader"), json!([{"kind": "Group", "name": "g"}])));
     policy.add(bind(Some("ns"), "adm", ("Role", "r"), account));
-    let authorizer = Authorizer::new(policy);
+    let authorizer = authorizer(policy);
     let grouped = UserInfo::new("x", ["g"]);
     let (decision, reason) = authorizer.authorize(&ask(&grouped, "get", "", "pods", "other"));
     assert_eq!(decision, Decision::Allow);
@@ -147,7 +160,7 @@ fn reasons_name_binding_role_and_subject() {
 fn a_missing_role_is_the_reason_for_a_no() {
     let policy = Fixed::default();
     policy.add(bind(None, "b", ("ClusterRole", "nope"), json!([{"kind": "User", "name": "bob"}])));
-    let authorizer = Authorizer::new(policy);
+    let authorizer = authorizer(policy);
     let bob = user("bob");
     let attributes = Attributes { name: "p", subresource: "log", ..ask(&bob, "get", "", "pods", "ns") };
     let status = authorizer.check(&attributes).unwrap_err();
@@ -161,7 +174,7 @@ fn a_missing_role_is_the_reason_for_a_no() {
 
 #[test]
 fn refusals_are_worded_as_upstream_words_them() {
-    let authorizer = Authorizer::new(Fixed::default());
+    let authorizer = authorizer(Fixed::default());
     let nobody = user("nobody-x");
     let message = |attributes: Attributes| authorizer.check(&attributes).unwrap_err().message().to_owned();
     assert_eq!(
@@ -177,7 +190,7 @@ fn refusals_are_worded_as_upstream_words_them() {
 #[test]
 fn what_is_taken_away_is_refused_at_once() {
     let policy = Fixed::default_policy();
-    let authorizer = Authorizer::new(policy.clone());
+    let authorizer = authorizer(policy.clone());
     let bob = user("bob");
     let list = ask(&bob, "list", "", "pods", "ns");
     assert!(!authorizer.allows(&list));
@@ -190,7 +203,7 @@ fn what_is_taken_away_is_refused_at_once() {
 
 #[test]
 fn nodes_do_what_their_rules_list_and_only_to_themselves() {
-    let authorizer = Authorizer::new(Fixed::default_policy());
+    let authorizer = authorizer(Fixed::default_policy());
     let node = UserInfo::new("system:node:n1", [NODES_GROUP, AUTHENTICATED_GROUP]);
     let named = |verb, group, resource, subresource, namespace, name| {
         authorizer.allows(&Attributes { name, subresource, ..ask(&node, verb, group, resource, namespace) })
@@ -222,7 +235,7 @@ fn nobody_grants_what_they_do_not_have() {
         ]),
     ));
     policy.add(bind(Some("ns"), "adm", ("Role", "adm"), json!([{"kind": "User", "name": "u"}])));
-    let authorizer = Authorizer::new(policy.clone());
+    let authorizer = authorizer(policy.clone());
     let u = user("u");
     let check = |resource, namespace, object: &Value| {
         escalation::check(&authorizer, &u, resource, namespace, object, None)
@@ -272,7 +285,7 @@ fn nobody_grants_what_they_do_not_have() {
 
 #[test]
 fn the_garbage_collector_may_touch_what_it_could_not_grant() {
-    let authorizer = Authorizer::new(Fixed::default());
+    let authorizer = authorizer(Fixed::default());
     let old = role(Some("ns"), "r", json!([{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]));
     let mut new = old.clone();
     new["metadata"]["finalizers"] = json!([]);
@@ -284,7 +297,7 @@ fn the_garbage_collector_may_touch_what_it_could_not_grant() {
 
 #[test]
 fn reviews_answer_for_others_and_for_oneself() {
-    let authorizer = Authorizer::new(Fixed::default_policy());
+    let authorizer = authorizer(Fixed::default_policy());
     let admin = UserInfo::new("root", [MASTERS_GROUP]);
     let ask =
         |kind, namespace, spec: Value| review::review(&authorizer, kind, &admin, namespace, json!({"spec": spec}));
@@ -306,7 +319,7 @@ fn reviews_answer_for_others_and_for_oneself() {
 
 #[test]
 fn reviews_are_validated() {
-    let authorizer = Authorizer::new(Fixed::default());
+    let authorizer = authorizer(Fixed::default());
     let message = |kind, object: Value| {
         let status = review::review(&authorizer, kind, &user("u"), "ns", object).unwrap_err();
         assert_eq!(status.code(), if kind == "SelfSubjectRulesReview" { 400 } else { 422 });
@@ -346,7 +359,7 @@ fn rules_reviews_list_cluster_and_namespace_rules() {
         json!([{"apiGroups": [""], "resources": ["pods"], "resourceNames": ["z"], "verbs": ["get"]}]),
     ));
     policy.add(bind(Some("ns"), "r", ("Role", "r"), json!([{"kind": "User", "name": "u"}])));
-    let authorizer = Authorizer::new(policy);
+    let authorizer = authorizer(policy);
     let u = user("u");
     let answer =
         review::review(&authorizer, "SelfSubjectRulesReview", &u, "", json!({"spec": {"namespace": "ns"}})).unwrap();
@@ -367,7 +380,7 @@ fn rules_reviews_list_cluster_and_namespace_rules() {
 
 #[test]
 fn public_paths_are_open_to_those_who_did_not_say_who_they_are() {
-    let authorizer = Authorizer::new(Fixed::default_policy());
+    let authorizer = authorizer(Fixed::default_policy());
     let user = UserInfo::new("x", [UNAUTHENTICATED_GROUP]);
     assert!(authorizer.allows(&path(&user, "get", "/version")));
     assert!(!authorizer.allows(&path(&user, "get", "/openid/v1/jwks")));

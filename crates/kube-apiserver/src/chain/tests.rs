@@ -96,7 +96,7 @@ fn impersonated_users_get_the_groups_they_would_have() {
         }
         let wanted = impersonation::requested(&mut map).unwrap().unwrap();
         assert!(map.is_empty());
-        wanted.authorize(&crate::authorization::Authorizer::new(Nothing), &admin()).unwrap()
+        wanted.authorize(&crate::authorization::tests::authorizer(Nothing), &admin()).unwrap()
     };
     let account = wanted(&[("impersonate-user", "system:serviceaccount:ns:sa")]);
     assert_eq!(account.groups, ["system:serviceaccounts", "system:serviceaccounts:ns", "system:authenticated"]);

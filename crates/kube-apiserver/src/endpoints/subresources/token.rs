@@ -7,10 +7,11 @@ use machinery::schema;
 use machinery::status::Status;
 use serde_json::{Value, json};
 
+use crate::admission::Operation;
 use crate::authentication::{BoundObject, IssueRequest};
-use crate::endpoints::Scope;
 use crate::endpoints::body::{self, Expected};
 use crate::endpoints::options::Write;
+use crate::endpoints::{Scope, as_admit};
 use crate::registry::object;
 use crate::{Body, Response};
 
@@ -42,6 +43,9 @@ pub async fn serve(scope: &Scope, request: Body) -> Result<Response, Status> {
     if !errors.is_empty() {
         return Err(Status::invalid(&GroupKind::new(GROUP, "TokenRequest"), "", errors));
     }
+    let admission = scope.admission("token", &scope.name, write.options.dry_run);
+    as_admit(&admission).mutate(scope.kind, Operation::Create, &mut token, None).await?;
+    as_admit(&admission).validate(scope.kind, Operation::Create, Some(&token), None).await?;
     let mut issue = IssueRequest {
         namespace: scope.namespace.clone(),
         service_account: scope.name.clone(),
