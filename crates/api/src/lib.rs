@@ -21,6 +21,7 @@ pub mod core;
 pub mod coordination;
 pub mod discovery;
 pub mod networking;
+pub mod node;
 pub mod rbac;
 pub mod scheduling;
 pub mod storage;
@@ -52,6 +53,8 @@ pub static ALL: &[&Kind] = &[
     &core::node::KIND,
     &core::event::KIND,
     &core::binding::KIND,
+    &core::persistent_volume::KIND,
+    &core::persistent_volume_claim::KIND,
     &apps::replicaset::KIND,
     &apps::deployment::KIND,
     &apps::controller_revision::KIND,
@@ -60,6 +63,12 @@ pub static ALL: &[&Kind] = &[
     &networking::ingress_class::KIND,
     &scheduling::priority_class::KIND,
     &storage::storage_class::KIND,
+    &storage::volume_attributes_class::KIND,
+    &storage::volume_attachment::KIND,
+    &storage::csi_driver::KIND,
+    &storage::csi_node::KIND,
+    &storage::csi_storage_capacity::KIND,
+    &node::runtime_class::KIND,
     &rbac::role::KIND,
     &rbac::role_binding::KIND,
     &rbac::cluster_role::KIND,

@@ -88,3 +88,13 @@ fn set_or_remove(object: &mut Map<String, Value>, field: &str, value: Option<Val
         }
     }
 }
+
+/// The status subresource of a kind whose metadata belongs to the main resource as well.
+pub fn keep_metadata(new: &mut Value, old: &Value) {
+    for field in ["labels", "annotations", "finalizers", "ownerReferences"] {
+        let kept = old.pointer(&format!("/metadata/{field}")).cloned();
+        if let Some(metadata) = new.get_mut("metadata").and_then(Value::as_object_mut) {
+            set_or_remove(metadata, field, kept);
+        }
+    }
+}

@@ -1,25 +1,25 @@
-//! StorageClass: a name for a way of making volumes. What makes them, how and when is settled with the class.
+//! StorageClass: a way to get volumes, by name: who makes them, of what sort, and when.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::{TopologySelectorLabelRequirement, TopologySelectorTerm};
+use k8s_openapi::api::core::v1::TopologySelectorTerm;
 use k8s_openapi::api::storage::v1::StorageClass;
 use machinery::field::{Error, ErrorList, Path};
 
-use crate::kind::{Column, Deprecated, Kind, Version};
+use super::{GROUP, parameters, provisioner, v1beta1};
+use crate::kind::{Column, Kind, Version};
 use crate::value::{boolean, text};
 use crate::{cells, checks, names};
 
 const SCHEMA: &str = "io.k8s.api.storage.v1.StorageClass";
 const RECLAIM_POLICIES: &[&str] = &["Delete", "Retain"];
 const BINDING_MODES: &[&str] = &["Immediate", "WaitForFirstConsumer"];
-/// How many parameters a class may have.
-const PARAMETERS_MAX: usize = 512;
-/// How long their keys and values may be together.
-const PARAMETERS_SIZE_MAX_BYTES: usize = 256 * 1024;
+/// Set to "true" on the class that claims without one get.
+const DEFAULT_ANNOTATIONS: [&str; 2] =
+    ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
 
 pub static KIND: Kind = Kind {
-    group: "storage.k8s.io",
+    group: GROUP,
     kind: "StorageClass",
     list_kind: "StorageClassList",
     plural: "storageclasses",
@@ -28,43 +28,19 @@ pub static KIND: Kind = Kind {
     namespaced: false,
     versions: &[
         Version::stored("v1", SCHEMA),
-        Version::old(
-            "storage.k8s.io",
-            "v1beta1",
-            SCHEMA,
-            Deprecated { since: "1.19", removed: Some("1.22"), replacement: "storage.k8s.io/v1 StorageClass" },
-            |_| {},
-        ),
+        v1beta1(SCHEMA, "1.19", "1.22", "storage.k8s.io/v1 StorageClass", |_| {}),
     ],
-    columns: &[
-        Column::NAME,
-        Column::new("Provisioner", "string", 0, "provisioner indicates the type of the provisioner."),
-        Column::new(
-            "ReclaimPolicy",
-            "string",
-            0,
-            "reclaimPolicy controls the reclaimPolicy for dynamically provisioned PersistentVolumes of this storage class. Defaults to Delete.",
-        ),
-        Column::new(
-            "VolumeBindingMode",
-            "string",
-            0,
-            "volumeBindingMode indicates how PersistentVolumeClaims should be provisioned and bound.  When unset, VolumeBindingImmediate is used. This field is only honored by servers that enable the VolumeScheduling feature.",
-        ),
-        Column::new(
-            "AllowVolumeExpansion",
-            "string",
-            0,
-            "allowVolumeExpansion shows whether the storage class allow volume expand.",
-        ),
-        Column::AGE,
-    ],
+    columns: COLUMNS,
     cells: |v, now| {
+        let is_default = v
+            .pointer("/metadata/annotations")
+            .is_some_and(|all| DEFAULT_ANNOTATIONS.iter().any(|key| all[*key].as_str() == Some("true")));
+        let name = text(v, "/metadata/name");
         vec![
-            default_marked(v),
+            if is_default { format!("{name} (default)").into() } else { name.into() },
             text(v, "/provisioner").into(),
-            text(v, "/reclaimPolicy").into(),
-            text(v, "/volumeBindingMode").into(),
+            cell_or(text(v, "/reclaimPolicy"), "Delete"),
+            cell_or(text(v, "/volumeBindingMode"), "<unset>"),
             boolean(v, "/allowVolumeExpansion").into(),
             cells::age(v, now),
         ]
@@ -75,103 +51,100 @@ pub static KIND: Kind = Kind {
         names::subdomain,
         full {
             default: |class| {
-                class.reclaim_policy.get_or_insert_with(|| "Delete".to_owned());
-                class.volume_binding_mode.get_or_insert_with(|| "Immediate".to_owned());
+                class.reclaim_policy.get_or_insert_with(|| "Delete".to_string());
+                class.volume_binding_mode.get_or_insert_with(|| "Immediate".to_string());
             },
             validate: validate,
             validate_update: validate_update,
+            warnings: |class, old| topology_warnings(class, old),
         }
     ),
     ..Kind::BASE
 };
 
-/// The name, with a word where claims that name no class get this one.
-fn default_marked(object: &serde_json::Value) -> serde_json::Value {
-    let annotations = object.pointer("/metadata/annotations");
-    let is_default =
-        ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"]
-            .iter()
-            .any(|key| annotations.and_then(|a| a.get(*key)).and_then(|v| v.as_str()) == Some("true"));
-    match cells::name(object) {
-        serde_json::Value::String(name) if is_default => format!("{name} (default)").into(),
-        name => name,
-    }
+const COLUMNS: &[Column] = &[
+    Column::NAME,
+    Column::new("Provisioner", "string", 0, "provisioner indicates the type of the provisioner."),
+    Column::new(
+        "ReclaimPolicy",
+        "string",
+        0,
+        "reclaimPolicy controls the reclaimPolicy for dynamically provisioned PersistentVolumes of this storage class. Defaults to Delete.",
+    ),
+    Column::new(
+        "VolumeBindingMode",
+        "string",
+        0,
+        "volumeBindingMode indicates how PersistentVolumeClaims should be provisioned and bound.  When unset, VolumeBindingImmediate is used. This field is only honored by servers that enable the VolumeScheduling feature.",
+    ),
+    Column::new(
+        "AllowVolumeExpansion",
+        "string",
+        0,
+        "allowVolumeExpansion shows whether the storage class allow volume expand.",
+    ),
+    Column::AGE,
+];
+
+fn cell_or(value: &str, absent: &str) -> serde_json::Value {
+    if value.is_empty() { absent.into() } else { value.into() }
 }
 
 fn validate(class: &StorageClass) -> ErrorList {
     let mut errors = provisioner(&class.provisioner, &Path::new("provisioner"));
-    errors.extend(parameters(class.parameters.as_ref(), &Path::new("parameters")));
-    if let Some(policy) = class.reclaim_policy.as_deref().filter(|policy| !policy.is_empty()) {
-        errors.extend(checks::one_of(Some(policy), RECLAIM_POLICIES, &Path::new("reclaimPolicy")));
+    errors.extend(parameters(class.parameters.as_ref(), true, &Path::new("parameters")));
+    if let Some(policy) = class.reclaim_policy.as_deref().filter(|p| !p.is_empty() && !RECLAIM_POLICIES.contains(p)) {
+        errors.push(Error::not_supported(&Path::new("reclaimPolicy"), policy, RECLAIM_POLICIES));
     }
-    errors.extend(checks::one_of(class.volume_binding_mode.as_deref(), BINDING_MODES, &Path::new("volumeBindingMode")));
+    let path = Path::new("volumeBindingMode");
+    match class.volume_binding_mode.as_deref() {
+        None => errors.push(Error::required(&path, "")),
+        Some(mode) if !BINDING_MODES.contains(&mode) => errors.push(Error::not_supported(&path, mode, BINDING_MODES)),
+        Some(_) => {}
+    }
     errors.extend(topologies(class.allowed_topologies.as_deref().unwrap_or(&[]), &Path::new("allowedTopologies")));
     errors
 }
 
-/// A qualified name, in whatever case.
-fn provisioner(name: &str, path: &Path) -> ErrorList {
-    if name.is_empty() {
-        return vec![Error::required(path, "")];
-    }
-    checks::qualified_name(&name.to_lowercase(), path)
-}
-
-fn parameters(parameters: Option<&BTreeMap<String, String>>, path: &Path) -> ErrorList {
-    let mut errors = ErrorList::new();
-    let Some(parameters) = parameters else { return errors };
-    if parameters.len() > PARAMETERS_MAX {
-        errors.push(Error::too_long(path, "", PARAMETERS_MAX));
-        return errors;
-    }
-    if parameters.contains_key("") {
-        errors.push(Error::invalid(path, "", "field can not be empty."));
-    }
-    let size: usize = parameters.iter().map(|(key, value)| key.len() + value.len()).sum();
-    if size > PARAMETERS_SIZE_MAX_BYTES {
-        errors.push(Error::too_long(path, "", PARAMETERS_SIZE_MAX_BYTES));
-    }
-    errors
-}
-
-/// What a term asks for: for each label the values that it may have.
-type Requirements<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
-
 fn topologies(terms: &[TopologySelectorTerm], path: &Path) -> ErrorList {
     let mut errors = ErrorList::new();
-    let mut seen: Vec<Requirements> = Vec::new();
+    let mut seen: Vec<BTreeMap<&str, BTreeSet<&str>>> = Vec::new();
     for (i, term) in terms.iter().enumerate() {
-        let item = path.index(i);
-        let expressions = item.child("matchLabelExpressions");
-        let mut requirements = Requirements::new();
+        let at = path.index(i);
+        let list = at.child("matchLabelExpressions");
+        let mut own: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for (j, requirement) in term.match_label_expressions.iter().flatten().enumerate() {
-            let at = expressions.index(j);
-            errors.extend(values(requirement, &at.child("values")));
-            let key = at.child("key");
-            let wanted = requirement.values.iter().map(String::as_str).collect();
-            if requirements.insert(&requirement.key, wanted).is_some() {
-                errors.push(Error::duplicate(&key, &requirement.key));
+            let at = list.index(j);
+            let values_at = at.child("values");
+            if requirement.values.is_empty() {
+                errors.push(Error::required(&values_at, ""));
             }
-            errors.extend(checks::qualified_name(&requirement.key, &key));
+            let mut values = BTreeSet::new();
+            for (k, value) in requirement.values.iter().enumerate() {
+                if !values.insert(value.as_str()) {
+                    errors.push(Error::duplicate(&values_at.index(k), value));
+                }
+            }
+            errors.extend(checks::qualified_name(&requirement.key, &at.child("key")));
+            if own.contains_key(requirement.key.as_str()) {
+                errors.push(Error::duplicate(&at.child("key"), &requirement.key));
+            }
+            own.insert(&requirement.key, values);
         }
-        if seen.contains(&requirements) {
-            errors.push(Error::duplicate(&expressions, ""));
+        if seen.contains(&own) {
+            errors.push(Error::duplicate(&list, ""));
         }
-        seen.push(requirements);
+        seen.push(own);
     }
     errors
-}
-
-fn values(requirement: &TopologySelectorLabelRequirement, path: &Path) -> ErrorList {
-    if requirement.values.is_empty() {
-        return vec![Error::required(path, "")];
-    }
-    checks::duplicates(&requirement.values).map(|(i, value)| Error::duplicate(&path.index(i), value)).collect()
 }
 
 fn validate_update(new: &StorageClass, old: &StorageClass) -> ErrorList {
     let mut errors = validate(new);
-    errors.extend(checks::immutable(&new.parameters, &old.parameters, &Path::new("parameters")));
+    let frozen = |map: &Option<BTreeMap<String, String>>| map.clone().unwrap_or_default();
+    if frozen(&new.parameters) != frozen(&old.parameters) {
+        errors.push(Error::invalid(&Path::new("parameters"), &new.parameters, "field is immutable"));
+    }
     errors.extend(checks::immutable(&new.provisioner, &old.provisioner, &Path::new("provisioner")));
     errors.extend(checks::immutable(&new.reclaim_policy, &old.reclaim_policy, &Path::new("reclaimPolicy")));
     errors.extend(checks::immutable(
@@ -182,26 +155,48 @@ fn validate_update(new: &StorageClass, old: &StorageClass) -> ErrorList {
     errors
 }
 
+/// Node labels that were renamed long ago.
+fn topology_warnings(class: &StorageClass, old: Option<&StorageClass>) -> Vec<String> {
+    if old.is_some() {
+        return Vec::new();
+    }
+    let mut warnings = Vec::new();
+    for (i, term) in class.allowed_topologies.iter().flatten().enumerate() {
+        for (j, requirement) in term.match_label_expressions.iter().flatten().enumerate() {
+            if let Some(words) = crate::core::pod::warnings::old_label(&requirement.key) {
+                warnings.push(format!("allowedTopologies[{i}].matchLabelExpressions[{j}].key: {words}"));
+            }
+        }
+    }
+    warnings
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
 
-    #[test]
-    fn terms_repeat_whatever_the_order_of_their_values() {
-        let terms = json!([
-            {"matchLabelExpressions": [{"key": "z", "values": ["a", "b"]}]},
-            {"matchLabelExpressions": [{"key": "z", "values": ["b", "a"]}]},
-        ]);
-        let terms: Vec<TopologySelectorTerm> = serde_json::from_value(terms).unwrap();
-        let texts: Vec<String> = topologies(&terms, &Path::new("t")).iter().map(Error::to_string).collect();
-        assert_eq!(texts, ["t[1].matchLabelExpressions: Duplicate value: \"\""]);
+    fn class(value: serde_json::Value) -> StorageClass {
+        serde_json::from_value(value).unwrap()
     }
 
     #[test]
-    fn the_default_class_says_so() {
-        let object = |value| json!({"metadata": {"name": "x", "annotations": {"storageclass.kubernetes.io/is-default-class": value}}});
-        assert_eq!(default_marked(&object("true")), "x (default)");
-        assert_eq!(default_marked(&object("false")), "x");
+    fn a_topology_named_twice_is_refused_where_it_stands_again() {
+        let term = json!({"matchLabelExpressions": [{"key": "zone", "values": ["b", "a"]}]});
+        let again = json!({"matchLabelExpressions": [{"key": "zone", "values": ["a", "b"]}]});
+        let class =
+            class(json!({"provisioner": "p", "volumeBindingMode": "Immediate", "allowedTopologies": [term, again]}));
+        let texts: Vec<String> = validate(&class).iter().map(Error::to_string).collect();
+        assert_eq!(texts, ["allowedTopologies[1].matchLabelExpressions: Duplicate value: \"\""]);
+    }
+
+    #[test]
+    fn the_default_class_says_so_in_its_row() {
+        let row = (KIND.cells)(
+            &json!({"metadata": {"name": "x", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}}),
+            jiff::Timestamp::UNIX_EPOCH,
+        );
+        assert_eq!(row[0], "x (default)");
+        assert_eq!(row[2], "Delete");
     }
 }

@@ -17,6 +17,9 @@ pub type Usage = BTreeMap<String, Quantity>;
 /// Kinds that quotas also know by their plain name.
 const PLAIN_COUNTS: &[&str] =
     &["configmaps", "persistentvolumeclaims", "replicationcontrollers", "resourcequotas", "secrets", "services"];
+/// Between a storage class and what of it is counted.
+const CLASS_SUFFIX: &str = ".storageclass.storage.k8s.io/";
+const CLAIM: [&str; 2] = ["persistentvolumeclaims", "requests.storage"];
 /// What a pod uses under both its plain name and `requests.`.
 const COMPUTE: [&str; 3] = ["cpu", "ephemeral-storage", "memory"];
 
@@ -52,6 +55,10 @@ pub fn measures(kind: &Kind, resource: &str) -> bool {
     if is(kind, "services") {
         return matches!(resource, "services.nodeports" | "services.loadbalancers");
     }
+    if is(kind, "persistentvolumeclaims") {
+        return resource == "requests.storage"
+            || resource.split_once(CLASS_SUFFIX).is_some_and(|(_, of)| CLAIM.contains(&of));
+    }
     is(kind, "pods")
         && (resource == "pods"
             || COMPUTE.contains(&resource)
@@ -68,6 +75,9 @@ pub fn usage(kind: &Kind, object: &Value) -> Usage {
     }
     if is(kind, "services") {
         add_service(object, &mut usage);
+    }
+    if is(kind, "persistentvolumeclaims") {
+        add_claim(object, &mut usage);
     }
     if is(kind, "pods") && !has_ended(object) {
         usage.insert("pods".to_owned(), one());
@@ -96,6 +106,28 @@ fn add_service(service: &Value, usage: &mut Usage) {
     let count = |n: usize| Quantity::new(i64::try_from(n).unwrap_or(i64::MAX), Format::DecimalSI);
     usage.insert("services.nodeports".to_owned(), count(node_ports));
     usage.insert("services.loadbalancers".to_owned(), count(usize::from(kind == "LoadBalancer")));
+}
+
+/// A claim's size counts, and both it and its size count for its class as well.
+fn add_claim(claim: &Value, usage: &mut Usage) {
+    let class = object::text(claim, "/metadata/annotations/volume.beta.kubernetes.io~1storage-class");
+    let class = if class.is_empty() { object::text(claim, "/spec/storageClassName") } else { class };
+    if !class.is_empty() {
+        usage.insert(format!("{class}{CLASS_SUFFIX}persistentvolumeclaims"), one());
+    }
+    // What a claim once got counts as long as it is larger than what is asked for.
+    let asked = claim.pointer("/spec/resources/requests/storage").and_then(|size| Quantity::from_json(size).ok());
+    let got = claim.pointer("/status/allocatedResources/storage").and_then(|size| Quantity::from_json(size).ok());
+    let size = match (asked, got) {
+        (Some(asked), Some(got)) => Some(if got > asked { got } else { asked }),
+        (asked, _) => asked,
+    };
+    if let Some(size) = size {
+        if !class.is_empty() {
+            usage.insert(format!("{class}{CLASS_SUFFIX}requests.storage"), size.clone());
+        }
+        usage.insert("requests.storage".to_owned(), size);
+    }
 }
 
 fn add_pod(pod: &Value, usage: &mut Usage) {

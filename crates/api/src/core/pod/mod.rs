@@ -1,7 +1,7 @@
 //! Pod: containers that run together on one node. Its spec is also the template of every workload, so defaults,
 //! checks and warnings of a spec are shared with them ([`default`], [`validate`], [`warnings`]).
 
-mod affinity;
+pub mod affinity;
 mod columns;
 mod containers;
 pub mod default;

@@ -1,6 +1,8 @@
 //! Volumes: each has a name and exactly one source.
 
-use k8s_openapi::api::core::v1::{EphemeralVolumeSource, KeyToPath, PersistentVolumeClaimSpec, Volume};
+use k8s_openapi::api::core::v1::{
+    EphemeralVolumeSource, FlockerVolumeSource, KeyToPath, PersistentVolumeClaimSpec, Volume,
+};
 use machinery::field::{Error, ErrorList, Path};
 use machinery::names;
 
@@ -98,23 +100,7 @@ fn source(volume: &Volume, path: &Path) -> ErrorList {
     s.take(volume.glusterfs.as_ref(), "glusterfs", |v, path| {
         required(path, &[("endpoints", &v.endpoints), ("path", &v.path)])
     });
-    s.take(volume.flocker.as_ref(), "flocker", |v, path| {
-        let (name, uuid) = (v.dataset_name.as_deref().unwrap_or(""), v.dataset_uuid.as_deref().unwrap_or(""));
-        match (name, uuid) {
-            ("", "") => vec![Error::required(path, "one of datasetName and datasetUUID is required")],
-            (name, uuid) if !name.is_empty() && !uuid.is_empty() => {
-                vec![Error::invalid(
-                    path,
-                    "resource",
-                    "datasetName and datasetUUID can not be specified simultaneously",
-                )]
-            }
-            (name, _) if name.contains('/') => {
-                vec![Error::invalid(&path.child("datasetName"), name, "must not contain '/'")]
-            }
-            _ => ErrorList::new(),
-        }
-    });
+    s.take(volume.flocker.as_ref(), "flocker", flocker);
     s.take(volume.persistent_volume_claim.as_ref(), "persistentVolumeClaim", |v, path| {
         required(path, &[("claimName", &v.claim_name)])
     });
@@ -234,13 +220,29 @@ fn source(volume: &Volume, path: &Path) -> ErrorList {
     sources.errors
 }
 
+/// A dataset, named in one of two ways.
+pub fn flocker(v: &FlockerVolumeSource, path: &Path) -> ErrorList {
+    let (name, uuid) = (v.dataset_name.as_deref().unwrap_or(""), v.dataset_uuid.as_deref().unwrap_or(""));
+    match (name, uuid) {
+        ("", "") => vec![Error::required(path, "one of datasetName and datasetUUID is required")],
+        (name, uuid) if !name.is_empty() && !uuid.is_empty() => {
+            vec![Error::invalid(path, "resource", "datasetName and datasetUUID can not be specified simultaneously")]
+        }
+        (name, _) if name.contains('/') => {
+            vec![Error::invalid(&path.child("datasetName"), name, "must not contain '/'")]
+        }
+        _ => ErrorList::new(),
+    }
+}
+
 /// One error for each field that is empty.
 pub fn required(path: &Path, fields: &[(&str, &str)]) -> ErrorList {
     let missing = fields.iter().filter(|(_, value)| value.is_empty());
     missing.map(|(field, _)| Error::required(&path.child(field), "")).collect()
 }
 
-fn byte(value: Option<i32>, path: &Path) -> Option<Error> {
+/// A number that fits into a byte.
+pub fn byte(value: Option<i32>, path: &Path) -> Option<Error> {
     let value = value.filter(|v| !(0..=255).contains(v))?;
     Some(Error::invalid(path, value, "must be between 0 and 255, inclusive"))
 }
@@ -251,7 +253,8 @@ pub fn mode(mode: Option<i32>, path: &Path) -> Option<Error> {
     Some(Error::invalid(path, mode, FILE_MODE))
 }
 
-fn host_path(target: &str, kind: Option<&str>, path: &Path) -> ErrorList {
+/// A path on the node.
+pub fn host_path(target: &str, kind: Option<&str>, path: &Path) -> ErrorList {
     if target.is_empty() {
         return vec![Error::required(&path.child("path"), "")];
     }

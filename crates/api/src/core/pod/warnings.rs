@@ -86,7 +86,7 @@ fn of_spec(spec: &PodSpec, metadata: &ObjectMeta, path: &Path, metadata_path: &P
 }
 
 /// Labels of nodes that were renamed.
-fn old_label(key: &str) -> Option<&'static str> {
+pub fn old_label(key: &str) -> Option<&'static str> {
     Some(match key {
         "beta.kubernetes.io/arch" => "deprecated since v1.14; use \"kubernetes.io/arch\" instead",
         "beta.kubernetes.io/os" => "deprecated since v1.14; use \"kubernetes.io/os\" instead",
