@@ -14,6 +14,10 @@ const RENAMED: &[(&str, &str, &str)] = &[
     ("networking.k8s.io", "ingresses", "ingress"),
 ];
 
+/// The built-in groups whose resources carry the group: one has a resource of another group's name, the others are
+/// the groups of the servers that stood beside the first one.
+const GROUPED: &[&str] = &["events.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io"];
+
 /// Everything lies below it.
 pub const ROOT: &str = "/registry/";
 
@@ -23,8 +27,9 @@ pub fn prefix(kind: &Kind) -> String {
         .iter()
         .find(|(group, plural, _)| *group == kind.group && *plural == kind.plural)
         .map_or(kind.plural, |(_, _, folder)| folder);
-    // Two groups have a resource of the same name: the second carries its group.
-    if kind.group == "events.k8s.io" || (kind.group.contains('.') && !kind.group.ends_with(".k8s.io")) {
+    // A name that ends in k8s.io does not make a group built in: anyone may define kinds in such a group.
+    let built_in = api::ALL.iter().any(|other| other.group == kind.group);
+    if !built_in || GROUPED.contains(&kind.group) {
         return format!("{ROOT}{}/{folder}/", kind.group);
     }
     format!("{ROOT}{folder}/")
@@ -51,4 +56,23 @@ pub fn object(kind: &Kind, namespace: &str, name: &str) -> String {
 pub fn parse<'k>(kind: &Kind, key: &'k str) -> Option<(&'k str, &'k str)> {
     let rest = key.strip_prefix(prefix(kind).as_str())?;
     if kind.namespaced { rest.split_once('/') } else { Some(("", rest)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_of_foreign_groups_carry_their_group() {
+        for group in ["example.com", "policy.networking.k8s.io", "apiextensions.k8s.io"] {
+            let kind = Kind { group, plural: "networkpolicies", ..Kind::BASE };
+            let key = object(&kind, "ns", "a");
+            assert_eq!(key, format!("/registry/{group}/networkpolicies/ns/a"));
+            assert_eq!(parse(&kind, &key), Some(("ns", "a")));
+        }
+        let built_in = Kind { group: "apps", plural: "deployments", ..Kind::BASE };
+        assert_eq!(object(&built_in, "ns", "a"), "/registry/deployments/ns/a");
+        let twin = Kind { group: "events.k8s.io", plural: "events", ..Kind::BASE };
+        assert_eq!(prefix(&twin), "/registry/events.k8s.io/events/");
+    }
 }
