@@ -91,7 +91,8 @@ fn replay(cluster: &Cluster, oracle: &Path, worker: u16, name: &str, cases: &[Pa
     std::fs::create_dir(&root).unwrap();
     let tokens = root.join("tokens.csv");
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&tokens).unwrap();
-    std::io::Write::write_all(&mut file, format!("{TOKEN},admin,admin,\"system:masters\"\n").as_bytes()).unwrap();
+    std::io::Write::write_all(&mut file, format!("{TOKEN},token-admin,token-admin,\"system:masters\"\n").as_bytes())
+        .unwrap();
     let port = (7000 + worker).to_string();
     let log = std::fs::File::create(root.join("server.log")).unwrap();
     let mut server = cluster.canopus();

@@ -70,10 +70,13 @@ impl<'a> Range<'a> {
         matches!(self.media, "application/json" | "application/yaml" | "application/*" | "*/*")
     }
 
-    /// What can be answered for this range: an object in protobuf only as it is.
+    /// What can be answered for this range: a Table has no form in protobuf.
     fn offer(&self) -> Option<(Output, Encoding)> {
         match self.media {
-            protobuf::MEDIA_TYPE if self.parameters.is_empty() => Some((Output::Object, Encoding::Protobuf)),
+            protobuf::MEDIA_TYPE => match Output::of(self)? {
+                Output::Table(_) => None,
+                output => Some((output, Encoding::Protobuf)),
+            },
             "application/yaml" => Output::of(self).map(|output| (output, Encoding::Yaml)),
             _ if self.is_json() => Output::of(self).map(|output| (output, Encoding::Json)),
             _ => None,
@@ -109,7 +112,7 @@ fn accept(headers: &HeaderMap) -> String {
 
 impl Output {
     /// The first form, in the client's order, that there is.
-    pub fn negotiate(headers: &HeaderMap, is_list: bool, is_watch: bool) -> Result<Self, Status> {
+    pub fn negotiate(headers: &HeaderMap, is_list: bool) -> Result<Self, Status> {
         let text = accept(headers);
         let ranges = Range::parse_all(&text);
         if ranges.is_empty() {
@@ -117,11 +120,8 @@ impl Output {
         }
         let known = ranges.iter().any(|(_, range)| range.is_json() || ACCEPTED.contains(&range.media));
         for (_, range) in ranges.iter().filter(|(quality, _)| *quality > 0) {
-            match range.offer() {
-                // Events are streamed in JSON only.
-                Some((_, Encoding::Protobuf)) if is_watch => {}
-                Some((output, _)) => return Ok(output),
-                None => {}
+            if let Some((output, _)) = range.offer() {
+                return Ok(output);
             }
         }
         if known && ranges.iter().any(|(_, range)| range.is_json()) {
@@ -210,7 +210,7 @@ mod tests {
     fn negotiate(accept: &str) -> Result<Output, Status> {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, accept.parse().unwrap());
-        Output::negotiate(&headers, false, false)
+        Output::negotiate(&headers, false)
     }
 
     #[test]
@@ -221,19 +221,20 @@ mod tests {
 
     #[test]
     fn the_clients_order_decides_between_protobuf_and_json() {
-        let check = |accept: &str, encoding, watch| {
+        let check = |accept: &str, encoding, output| {
             let mut headers = HeaderMap::new();
             headers.insert(header::ACCEPT, accept.parse().unwrap());
-            assert_eq!(negotiate(accept).unwrap(), Output::Object);
+            assert_eq!(negotiate(accept).unwrap(), output);
             assert_eq!(Encoding::of(&headers), encoding, "{accept}");
-            assert_eq!(Output::negotiate(&headers, true, true).ok(), watch, "{accept}");
         };
-        check("application/vnd.kubernetes.protobuf,application/json", Encoding::Protobuf, Some(Output::Object));
-        check("application/vnd.kubernetes.protobuf", Encoding::Protobuf, None);
-        check("application/vnd.kubernetes.protobuf;q=0.1,*/*", Encoding::Json, Some(Output::Object));
-        check("application/yaml,application/vnd.kubernetes.protobuf", Encoding::Yaml, Some(Output::Object));
+        check("application/vnd.kubernetes.protobuf,application/json", Encoding::Protobuf, Output::Object);
+        check("application/vnd.kubernetes.protobuf;stream=watch", Encoding::Protobuf, Output::Object);
+        check("application/vnd.kubernetes.protobuf;q=0.1,*/*", Encoding::Json, Output::Object);
+        check("application/yaml,application/vnd.kubernetes.protobuf", Encoding::Yaml, Output::Object);
+        let partial = "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+        check(partial, Encoding::Protobuf, Output::Partial("meta.k8s.io/v1".to_owned()));
         let table = "application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io";
-        check(&format!("{table},*/*"), Encoding::Json, Some(Output::Object));
+        check(&format!("{table},*/*"), Encoding::Json, Output::Object);
         assert_eq!(negotiate(table).unwrap_err().code(), 406);
     }
 

@@ -4,6 +4,7 @@
 //! read options and bodies, call the registry, and shape the answer; what an object is and does they do not know.
 
 mod body;
+mod compress;
 mod continue_token;
 mod create;
 mod delete;
@@ -32,7 +33,7 @@ use serde_json::Value;
 use crate::admission::{self, Chain};
 use crate::registry::{Admit, Outcome, WriteOptions, encode};
 use crate::{Body, Context, Response, Server, body as http_body};
-use media::Output;
+use media::{Encoding, Output};
 pub(crate) use options::Query;
 pub(crate) use subresources::{PART_VERBS, is_served};
 
@@ -43,6 +44,12 @@ const CONNECT: &[&str] = &["attach", "exec", "log", "portforward", "proxy"];
 
 /// Answers every request that the chain does not answer itself.
 pub async fn dispatch(server: &Arc<Server>, ctx: Arc<Context>, request: http::Request<Body>) -> Response {
+    let compressed = compress::is_wanted(&ctx, &request);
+    let response = answer(server, ctx, request).await;
+    if compressed { compress::apply(response).await } else { response }
+}
+
+async fn answer(server: &Arc<Server>, ctx: Arc<Context>, request: http::Request<Body>) -> Response {
     if !ctx.info.is_resource {
         let style = pretty::Style::of(&ctx, &request);
         let response = plain_path(server, &ctx, request.method(), request.uri(), request.headers());
@@ -90,6 +97,7 @@ pub(crate) struct Scope {
     pub name: String,
     pub query: Query,
     pub output: Output,
+    pub encoding: Encoding,
     pub content_type: String,
 }
 
@@ -121,7 +129,7 @@ async fn resource(server: &Arc<Server>, ctx: &Arc<Context>, request: http::Reque
     }
     let (parts, body) = request.into_parts();
     let is_list = path_name.is_empty();
-    let output = Output::negotiate(&parts.headers, is_list && parts.method == Method::GET, info.verb == "watch")?;
+    let output = Output::negotiate(&parts.headers, is_list && parts.method == Method::GET)?;
     let content_type =
         parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let mut scope = Scope {
@@ -133,6 +141,7 @@ async fn resource(server: &Arc<Server>, ctx: &Arc<Context>, request: http::Reque
         name: path_name,
         query: Query::parse(parts.uri.query().unwrap_or_default()),
         output,
+        encoding: Encoding::of(&parts.headers),
         content_type: content_type.to_owned(),
     };
     if !info.subresource.is_empty() {

@@ -10,6 +10,8 @@ use serde_json::Value;
 use super::body::{self, Expected};
 
 pub const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";
+/// Events of a watch.
+pub const STREAM_MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf;stream=watch";
 
 /// The apiVersion that a body claims.
 pub fn claimed_version(bytes: &[u8]) -> Option<String> {
@@ -33,7 +35,12 @@ pub fn encode(answer: &Value) -> Option<Vec<u8>> {
     let (api_version, kind) = (text("apiVersion")?, text("kind")?);
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     let types = schema::builtin();
+    let metadata = || answer.get("metadata").unwrap_or(&Value::Null);
     let message = match (type_of(group, version, kind), answer.get("items")) {
+        (None, None) if kind == "PartialObjectMetadata" => protobuf::encode_partial(types, metadata()),
+        (None, Some(Value::Array(items))) if kind == "PartialObjectMetadataList" => {
+            protobuf::encode_partial_list(types, metadata(), items)
+        }
         (Some(id), _) => protobuf::encode(types, id, answer),
         // Old versions have no types of their own, so their lists have none either.
         (None, Some(Value::Array(items))) => {

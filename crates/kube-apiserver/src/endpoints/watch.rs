@@ -1,4 +1,4 @@
-//! watch: the changes of a collection as they happen, one JSON event a line.
+//! watch: the changes of a collection as they happen: one JSON event a line, or protobuf messages each behind its length.
 //!
 //! With a selector an object that begins to match is ADDED and one that ceases to is DELETED (in its last matching
 //! state), whatever happened to it in the store. The stream ends with its time, with the store, or with a 410 ERROR event
@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, header};
-use machinery::go_text;
 use machinery::status::Status;
+use machinery::{codec, go_text};
 use rand::RngExt;
 use serde_json::{Value, json};
 use store::{Entry, Event, EventKind, ReadError, Watch, WatchError};
@@ -19,8 +19,9 @@ use tokio::time::Instant;
 
 use super::Scope;
 use super::list::wait_for;
-use super::media::Output;
+use super::media::{Encoding, Output};
 use super::options::List;
+use super::protobuf;
 use super::selector::Selector;
 use crate::registry::{Attrs, encode, keys, object};
 use crate::table::{self, Include};
@@ -55,12 +56,13 @@ pub async fn serve(scope: Scope, name: &str) -> Result<Response, Status> {
         over: false,
     };
     stream.begin(&options, version).await?;
+    let media_type = if stream.encoder.is_protobuf() { protobuf::STREAM_MEDIA_TYPE } else { "application/json" };
     let events = futures::stream::unfold(stream, |mut stream| async move {
         let event = stream.next().await?;
         Some((Ok::<Bytes, BoxError>(event), stream))
     });
     let mut response = Response::new(body::stream(events));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     Ok(response)
 }
 
@@ -222,7 +224,7 @@ struct Encoder {
 impl Encoder {
     /// An event of a stored object; `revision` takes the place of its own resourceVersion when given.
     fn event(&mut self, kind: &str, stored: &Bytes, revision: Option<u64>) -> Result<Bytes, Status> {
-        if matches!(self.scope.output, Output::Object) && revision.is_none() {
+        if matches!(self.scope.output, Output::Object) && revision.is_none() && !self.is_protobuf() {
             return Ok(frame(kind, &self.scope.in_version(stored)?));
         }
         let mut object = encode::decode(stored)?;
@@ -245,7 +247,19 @@ impl Encoder {
                 table::of_rows(version, metadata, columns, vec![row])
             }
         };
-        Ok(frame(kind, shaped.to_string().as_bytes()))
+        self.frame(kind, &shaped)
+    }
+
+    fn is_protobuf(&self) -> bool {
+        self.scope.encoding == Encoding::Protobuf
+    }
+
+    fn frame(&self, kind: &str, object: &Value) -> Result<Bytes, Status> {
+        if !self.is_protobuf() {
+            return Ok(frame(kind, object.to_string().as_bytes()));
+        }
+        let object = protobuf::encode(object).ok_or_else(|| Status::internal("the object has no form in protobuf"))?;
+        Ok(codec::protobuf::frame_watch_event(kind, &object).into())
     }
 
     /// Says how far the watch is, and that the initial state is complete.
@@ -264,11 +278,13 @@ impl Encoder {
             }
         };
         let object = json!({ "kind": kind, "apiVersion": api_version, "metadata": metadata });
-        frame("BOOKMARK", object.to_string().as_bytes())
+        self.frame("BOOKMARK", &object).unwrap_or_else(|status| self.error(&status))
     }
 
     fn error(&self, status: &Status) -> Bytes {
-        frame("ERROR", &status.to_json())
+        let json = status.to_json();
+        let in_protobuf = || self.frame("ERROR", &serde_json::from_slice(&json).ok()?).ok();
+        in_protobuf().filter(|_| self.is_protobuf()).unwrap_or_else(|| frame("ERROR", &json))
     }
 }
 

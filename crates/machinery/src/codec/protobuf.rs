@@ -17,8 +17,8 @@ mod encode;
 mod envelope;
 
 pub use decode::decode;
-pub use encode::{encode, encode_list};
-pub use envelope::{Envelope, unwrap_envelope, wrap_envelope};
+pub use encode::{encode, encode_list, encode_partial, encode_partial_list};
+pub use envelope::{Envelope, frame_watch_event, unwrap_envelope, wrap_envelope};
 
 use crate::schema::{Field, Type};
 
@@ -76,7 +76,8 @@ mod number {
     /// Of the unions with a list.
     pub const OR_LIST_SCHEMA: u32 = 1;
     pub const OR_LIST_ITEMS: u32 = 2;
-    pub const LIST_METADATA: u32 = 1;
+    /// Of every object and list.
+    pub const METADATA: u32 = 1;
     pub const LIST_ITEMS: u32 = 2;
 }
 

@@ -189,7 +189,89 @@ async fn what_is_no_such_body_is_refused() {
     }
     h.configmap("a", json!({})).await;
     assert_eq!(h.send("PATCH", &format!("{MAPS}/a"), &[("content-type", PROTOBUF)], "").await.code, 415);
-    let request = http::Request::get(format!("{MAPS}?watch=true")).header("accept", PROTOBUF);
+    let table = format!("{PROTOBUF};as=Table;v=v1;g=meta.k8s.io");
+    let request = http::Request::get(format!("{MAPS}?watch=true")).header("accept", table);
     let (response, _) = h.respond(request.body(crate::body::empty()).unwrap()).await;
     assert_eq!(response.status(), 406);
+}
+
+/// Reads the frames of a watch until there are as many; each is the event's type and its object.
+async fn events(h: &Harness, path: &str, accept: &str, count: usize) -> Vec<(String, Value)> {
+    let request = http::Request::get(path).header("accept", accept);
+    let (response, _) = h.respond(request.body(crate::body::empty()).unwrap()).await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["content-type"], format!("{PROTOBUF};stream=watch"));
+    let mut data = response.into_body().into_data_stream();
+    let (mut rest, mut events) = (Vec::new(), Vec::new());
+    let event_type = schema::builtin().id("io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent").unwrap();
+    while events.len() < count {
+        rest.extend_from_slice(&data.next().await.unwrap().unwrap());
+        while rest.len() >= 4 {
+            let length = u32::from_be_bytes(rest[..4].try_into().unwrap()) as usize;
+            if rest.len() < 4 + length {
+                break;
+            }
+            let frame: Vec<u8> = rest.drain(..4 + length).skip(4).collect();
+            // The object is kept as bytes: it is no JSON.
+            let at = frame.windows(4).position(|window| window == b"k8s\0").unwrap();
+            let object = &frame[at..];
+            let mut bare = frame[..2 + usize::from(frame[1])].to_vec();
+            bare.extend_from_slice(&[0x12, 0x00]);
+            let event = protobuf::decode(schema::builtin(), event_type, &bare).unwrap();
+            let partial = Some("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta");
+            let envelope = protobuf::unwrap_envelope(object).unwrap();
+            let value = if envelope.kind == "PartialObjectMetadata" {
+                // Its one field is the metadata, a message with its length.
+                let metadata =
+                    &envelope.raw[envelope.raw.iter().skip(1).position(|byte| byte & 0x80 == 0).unwrap() + 2..];
+                json!({ "kind": envelope.kind, "metadata": protobuf::decode(schema::builtin(), schema::builtin().id(partial.unwrap()).unwrap(), metadata).unwrap() })
+            } else {
+                read(object, None)
+            };
+            events.push((event["type"].as_str().unwrap().to_owned(), value));
+        }
+    }
+    events
+}
+
+#[tokio::test]
+async fn events_are_streamed_in_frames() {
+    let h = Harness::new().await;
+    let a = h.configmap("a", json!({ "k": "v" })).await;
+    let query = "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
+    let path = format!("{MAPS}?{query}");
+    let read = events(&h, &path, ACCEPT, 2).await;
+    assert_eq!(read[0], ("ADDED".to_owned(), a.clone()));
+    assert_eq!((read[1].0.as_str(), &read[1].1["kind"]), ("BOOKMARK", &json!("ConfigMap")));
+    assert_eq!(read[1].1["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
+    let partial = format!("{PROTOBUF};as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
+    let read = events(&h, &path, &partial, 2).await;
+    assert_eq!((read[0].0.as_str(), &read[0].1["kind"]), ("ADDED", &json!("PartialObjectMetadata")));
+    assert_eq!(read[0].1["metadata"], a["metadata"]);
+}
+
+#[tokio::test]
+async fn a_watch_that_comes_too_late_is_told_so_in_protobuf() {
+    let h = Harness::new().await;
+    let first = h.configmap("a", json!({})).await;
+    let version: u64 = first["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
+    h.configmap("b", json!({})).await;
+    h.server.registry.store().compact(version + 1).await.unwrap();
+    let read = events(&h, &format!("{MAPS}?watch=1&resourceVersion={}", version - 1), ACCEPT, 1).await;
+    assert_eq!((read[0].0.as_str(), &read[0].1["code"]), ("ERROR", &json!(410)));
+}
+
+#[tokio::test]
+async fn metadata_alone_is_listed() {
+    let h = Harness::new().await;
+    h.configmap("a", json!({})).await;
+    let accept = format!("{PROTOBUF};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1");
+    let request = http::Request::get(MAPS).header("accept", accept).body(crate::body::empty()).unwrap();
+    let (response, _) = h.respond(request).await;
+    assert_eq!(response.headers()["content-type"], PROTOBUF);
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    // A list of ConfigMaps without data is the same message.
+    let list = read(&bytes, Some("io.k8s.api.core.v1.ConfigMapList"));
+    assert_eq!(list["kind"], "PartialObjectMetadataList");
+    assert_eq!(list["items"][0]["metadata"]["name"], "a");
 }

@@ -32,12 +32,28 @@ pub fn encode_list<'v>(
 ) -> Result<Vec<u8>, ProtobufError> {
     let encoder = Encoder { types };
     let mut out = Vec::new();
-    let metadata_id = types
-        .id("io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta")
-        .ok_or_else(|| ProtobufError::Refused("the table has no ListMeta".to_owned()))?;
-    encoder.value(&Shape::Ref(metadata_id), "metadata", number::LIST_METADATA, metadata, &mut out)?;
+    encoder.metadata("ListMeta", metadata, &mut out)?;
     for value in items {
         encoder.value(&Shape::Ref(item), "items", number::LIST_ITEMS, value, &mut out)?;
+    }
+    Ok(out)
+}
+
+/// Encodes a PartialObjectMetadata, which no published schema has: the metadata is all of it.
+pub fn encode_partial(types: &Types, metadata: &Value) -> Result<Vec<u8>, ProtobufError> {
+    let mut out = Vec::new();
+    Encoder { types }.metadata("ObjectMeta", metadata, &mut out)?;
+    Ok(out)
+}
+
+/// Encodes a PartialObjectMetadataList.
+pub fn encode_partial_list(types: &Types, metadata: &Value, items: &[Value]) -> Result<Vec<u8>, ProtobufError> {
+    let encoder = Encoder { types };
+    let mut out = Vec::new();
+    encoder.metadata("ListMeta", metadata, &mut out)?;
+    for item in items {
+        let metadata = item.get("metadata").unwrap_or(&Value::Null);
+        wire::put_message(&mut out, number::LIST_ITEMS, |out| encoder.metadata("ObjectMeta", metadata, out))?;
     }
     Ok(out)
 }
@@ -47,6 +63,13 @@ struct Encoder<'t> {
 }
 
 impl Encoder<'_> {
+    /// The metadata of an object or list, which every message of either begins with.
+    fn metadata(&self, ty: &str, metadata: &Value, out: &mut Vec<u8>) -> Written {
+        let id = self.types.id(&format!("io.k8s.apimachinery.pkg.apis.meta.v1.{ty}"));
+        let id = id.ok_or_else(|| ProtobufError::Refused(format!("the table has no {ty}")))?;
+        self.value(&Shape::Ref(id), "metadata", number::METADATA, metadata, out)
+    }
+
     fn fields(&self, layout: Layout, map: &Map<String, Value>, out: &mut Vec<u8>) -> Written {
         for part in layout.parts() {
             match part {

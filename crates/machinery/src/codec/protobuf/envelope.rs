@@ -1,7 +1,7 @@
 //! The envelope of a body: four magic bytes and a runtime.Unknown that says of which type the message inside is.
 
-use super::ProtobufError;
 use super::wire::{self, Reader};
+use super::{ProtobufError, number};
 
 const PREFIX: &[u8] = b"k8s\0";
 
@@ -11,6 +11,9 @@ const CONTENT_ENCODING: u32 = 3;
 const CONTENT_TYPE: u32 = 4;
 const API_VERSION: u32 = 1;
 const KIND: u32 = 2;
+/// Of WatchEvent.
+const EVENT_TYPE: u32 = 1;
+const EVENT_OBJECT: u32 = 2;
 
 /// An opened body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,6 +55,21 @@ pub fn unwrap_envelope(bytes: &[u8]) -> Result<Envelope<'_>, ProtobufError> {
         }
     }
     Ok(envelope)
+}
+
+/// One event of a watch as it is streamed: four bytes that say how long it is (big endian), then a bare WatchEvent whose
+/// object is in its envelope.
+pub fn frame_watch_event(kind: &str, object: &[u8]) -> Vec<u8> {
+    let mut raw = Vec::with_capacity(object.len() + 6);
+    wire::put_bytes(&mut raw, number::RAW, object);
+    let mut out = Vec::with_capacity(raw.len() + kind.len() + 16);
+    out.extend_from_slice(&[0; 4]);
+    wire::put_bytes(&mut out, EVENT_TYPE, kind.as_bytes());
+    wire::put_bytes(&mut out, EVENT_OBJECT, &raw);
+    // Objects are bounded far below what four bytes hold.
+    let length = u32::try_from(out.len() - 4).unwrap_or(u32::MAX);
+    out[..4].copy_from_slice(&length.to_be_bytes());
+    out
 }
 
 /// Puts a message into its envelope.
