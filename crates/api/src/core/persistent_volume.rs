@@ -60,7 +60,7 @@ pub static KIND: Kind = Kind {
             validate_update: validate_update,
             prepare_status_update: strategy::update_status,
             validate_status_update: |_new: &PersistentVolume, _old: &PersistentVolume| ErrorList::new(),
-            warnings: |new, old| warnings(new, old),
+            warnings: warnings,
         }
     ),
     ..Kind::BASE

@@ -56,7 +56,7 @@ pub static KIND: Kind = Kind {
             },
             validate: validate,
             validate_update: validate_update,
-            warnings: |class, old| topology_warnings(class, old),
+            warnings: topology_warnings,
         }
     ),
     ..Kind::BASE

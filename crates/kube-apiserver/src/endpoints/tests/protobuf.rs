@@ -218,13 +218,13 @@ async fn events(h: &Harness, path: &str, accept: &str, count: usize) -> Vec<(Str
             let mut bare = frame[..2 + usize::from(frame[1])].to_vec();
             bare.extend_from_slice(&[0x12, 0x00]);
             let event = protobuf::decode(schema::builtin(), event_type, &bare).unwrap();
-            let partial = Some("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta");
+            let object_meta = schema::builtin().id("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta").unwrap();
             let envelope = protobuf::unwrap_envelope(object).unwrap();
             let value = if envelope.kind == "PartialObjectMetadata" {
                 // Its one field is the metadata, a message with its length.
                 let metadata =
                     &envelope.raw[envelope.raw.iter().skip(1).position(|byte| byte & 0x80 == 0).unwrap() + 2..];
-                json!({ "kind": envelope.kind, "metadata": protobuf::decode(schema::builtin(), schema::builtin().id(partial.unwrap()).unwrap(), metadata).unwrap() })
+                json!({ "kind": envelope.kind, "metadata": protobuf::decode(schema::builtin(), object_meta, metadata).unwrap() })
             } else {
                 read(object, None)
             };
