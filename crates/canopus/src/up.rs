@@ -28,25 +28,21 @@ pub async fn up(arguments: &UpArgs) -> Result<()> {
     let layout = Layout::new(&arguments.cluster.root.root_dir)?;
     let started = Instant::now();
     let mut steps = Steps { started, last: started };
-    let mut child = match process::running(&layout)? {
+    let mut process = match process::running(&layout)? {
         Some(pid) => {
             steps.done(&format!("already running (process {pid})"));
-            None
+            Process { layout: &layout, child: None }
         }
-        None => {
-            machine::check_root()?;
-            machine::check_programs(arguments.node.container_runtime_endpoint.is_none())?;
-            // A state of an earlier life must not be taken for this one's.
-            let _ = std::fs::remove_file(layout.state_file());
-            let mut own: Vec<std::ffi::OsString> = std::env::args_os().skip(1).collect();
-            own.push("--foreground".into());
-            let child = process::spawn_in_background(&layout, &own)?;
-            steps.done(&format!("started process {}", child.id()));
-            Some(child)
-        }
+        None => start(arguments, &layout, &mut steps)?,
     };
     let deadline = started + Duration::from_secs(arguments.wait_seconds);
-    let result = wait_until_it_works(&layout, &mut child, deadline, &mut steps).await;
+    let mut result = wait_until_it_works(&layout, &mut process, deadline, &mut steps).await;
+    if result.is_err() && process.child.is_none() && process::running(&layout)?.is_none() {
+        // What was found had been killed and was only not gone yet.
+        steps.done("that process has ended");
+        process = start(arguments, &layout, &mut steps)?;
+        result = wait_until_it_works(&layout, &mut process, deadline, &mut steps).await;
+    }
     if let Err(error) = result {
         eprintln!("{}", tail(&layout));
         return Err(error.context(format!("the cluster does not work yet; its log is {}", layout.log().display())));
@@ -57,34 +53,63 @@ pub async fn up(arguments: &UpArgs) -> Result<()> {
     Ok(())
 }
 
+/// Starts the cluster's process in the background.
+fn start<'a>(arguments: &UpArgs, layout: &'a Layout, steps: &mut Steps) -> Result<Process<'a>> {
+    machine::check_root()?;
+    machine::check_programs(arguments.node.container_runtime_endpoint.is_none())?;
+    // A state of an earlier life must not be taken for this one's.
+    let _ = std::fs::remove_file(layout.state_file());
+    let mut own: Vec<std::ffi::OsString> = std::env::args_os().skip(1).collect();
+    own.push("--foreground".into());
+    let child = process::spawn_in_background(layout, &own)?;
+    steps.done(&format!("started process {}", child.id()));
+    Ok(Process { layout, child: Some(child) })
+}
+
+/// The cluster's process: our child, or one that was there before.
+struct Process<'a> {
+    layout: &'a Layout,
+    child: Option<Child>,
+}
+
+impl Process<'_> {
+    /// How it ended, if it did.
+    fn ended(&mut self) -> Result<Option<String>> {
+        match &mut self.child {
+            Some(child) => Ok(child.try_wait()?.map(|status| status.to_string())),
+            None => Ok(process::running(self.layout)?.is_none().then(|| "it was not started here".to_owned())),
+        }
+    }
+}
+
 async fn wait_until_it_works(
     layout: &Layout,
-    child: &mut Option<Child>,
+    process: &mut Process<'_>,
     deadline: Instant,
     steps: &mut Steps,
 ) -> Result<()> {
     let began = Timestamp::now();
-    let state = poll(child, deadline, "the process to write its state", async || {
+    let state = poll(process, deadline, "the process to write its state", async || {
         Ok(State::read(layout)?.filter(|_| layout.admin_conf().exists()))
     })
     .await?;
     let node = state.node.context("a control plane without a node runs below this folder; stop it first")?;
     let client = run::client_of(&kubeconfig::read(&layout.admin_conf())?).await?;
-    poll(child, deadline, "the API server", async || {
+    poll(process, deadline, "the API server", async || {
         let ready = http::Request::get("/readyz").body(Vec::new())?;
         Ok(client.request_text(ready).await.ok())
     })
     .await?;
     steps.done("the API server is ready");
     // After a restart the store still says Ready: only a lease renewed in this life tells that the node is there.
-    let since = child.is_some().then_some(began);
-    poll(child, deadline, "the node to be Ready", async || {
+    let since = process.child.is_some().then_some(began);
+    poll(process, deadline, "the node to be Ready", async || {
         let ready = node_is_ready(&client, &node.name).await && is_alive(&client, &node.name, since).await;
         Ok(ready.then_some(()))
     })
     .await?;
     steps.done(&format!("node {} is Ready", node.name));
-    poll(child, deadline, "DNS to answer", async || Ok(dns_answers(&node).await.then_some(()))).await?;
+    poll(process, deadline, "DNS to answer", async || Ok(dns_answers(&node).await.then_some(()))).await?;
     steps.done(&format!("DNS answers at {}", node.cluster_dns));
     Ok(())
 }
@@ -113,7 +138,7 @@ pub async fn dns_answers(node: &NodePlan) -> bool {
 
 /// Repeats `look` until it has found something, the time is over or the process has ended.
 async fn poll<T>(
-    child: &mut Option<Child>,
+    process: &mut Process<'_>,
     deadline: Instant,
     what: &str,
     mut look: impl AsyncFnMut() -> Result<Option<T>>,
@@ -122,8 +147,8 @@ async fn poll<T>(
         if let Some(found) = look().await? {
             return Ok(found);
         }
-        if let Some(status) = child.as_mut().and_then(|child| child.try_wait().transpose()) {
-            bail!("the process has ended ({}) while waiting for {what}", status?);
+        if let Some(how) = process.ended()? {
+            bail!("the process has ended ({how}) while waiting for {what}");
         }
         if Instant::now() > deadline {
             bail!("waited too long for {what}");

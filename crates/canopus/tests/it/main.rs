@@ -5,6 +5,8 @@ mod harness;
 mod session;
 mod lifecycle;
 mod resilience;
+mod full_disk;
+mod process_life;
 mod bad_input;
 mod arrangements;
 mod components;

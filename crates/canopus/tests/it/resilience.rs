@@ -34,7 +34,8 @@ fn as_admin<T: Send>(cluster: &Cluster, work: impl AsyncFnOnce(kube::Client) -> 
     })
 }
 
-fn kill(cluster: &Cluster, pid_file: &str) {
+/// `kill -9` of the process whose id the file holds, and its end.
+pub fn kill(cluster: &Cluster, pid_file: &str) {
     let pid = std::fs::read_to_string(cluster.root().join(pid_file)).unwrap();
     succeed(Command::new("kill").args(["-9", pid.trim()]));
     assert!(wait(|| !std::path::Path::new(&format!("/proc/{}/ns/net", pid.trim())).exists()));
