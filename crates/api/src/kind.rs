@@ -1,10 +1,12 @@
-//! What the declaration of a kind consists of. Everything is `'static` data and plain function pointers, so that a
-//! CustomResourceDefinition can later be turned into the same declaration at run time.
+//! What the declaration of a kind consists of. Everything is `'static` data and plain function pointers. A
+//! CustomResourceDefinition becomes the same declaration at run time, with a [`Custom`] in place of the functions.
 
 use jiff::Timestamp;
 use machinery::field::ErrorList;
 use machinery::status::Status;
 use serde_json::Value;
+
+use crate::Custom;
 
 /// One kind of object. A declaration starts from [`Kind::BASE`] and names what differs.
 pub struct Kind {
@@ -48,6 +50,8 @@ pub struct Kind {
     pub generation: bool,
     /// The propagation policy of a delete that names none orphans dependents (old versions of ReplicationController).
     pub orphan_by_default: bool,
+    /// Set where the kind was declared at run time: it stands for the hooks and whatever else differs between versions.
+    pub custom: Option<&'static dyn Custom>,
 }
 
 impl Kind {
@@ -78,6 +82,7 @@ impl Kind {
         unconditional_update: true,
         generation: false,
         orphan_by_default: false,
+        custom: None,
     };
 
     /// The version objects are stored in.
@@ -93,7 +98,7 @@ impl Kind {
 
     /// The version served at `group`/`version`.
     pub fn version(&self, group: &str, version: &str) -> Option<&'static Version> {
-        self.versions.iter().find(|v| v.name == version && v.group_of(self) == group)
+        self.versions.iter().find(|v| v.served && v.name == version && v.group_of(self) == group)
     }
 
     /// Looks a subresource other than status and scale up.
@@ -110,6 +115,8 @@ pub struct Version {
     /// The type's name in the schema table.
     pub schema: &'static str,
     pub storage: bool,
+    /// Whether it answers; only the storage version of a custom kind may not.
+    pub served: bool,
     /// Left out of discovery's lists though it answers.
     pub hidden: bool,
     pub deprecated: Option<Deprecated>,
@@ -131,6 +138,7 @@ impl Version {
             name,
             schema,
             storage: true,
+            served: true,
             hidden: false,
             deprecated: None,
             default: None,
@@ -173,6 +181,9 @@ impl Version {
 
     /// The `Warning` header's text for a request to this version, if it is old.
     pub fn warning(&self, kind: &Kind) -> Option<String> {
+        if let Some(custom) = kind.custom {
+            return custom.deprecation(self.name);
+        }
         let old = self.deprecated.as_ref()?;
         let gone = old.removed.map(|removed| format!(", unavailable in v{removed}+")).unwrap_or_default();
         let (version, name) = (self.api_version(kind), kind.kind);
@@ -181,10 +192,10 @@ impl Version {
 
     /// What is wrong with a create (`old` is none) or an update that came in this version.
     pub fn check(&self, kind: &Kind, new: &Value, old: Option<&Value>) -> ErrorList {
-        let mut errors = self.validate.map(|validate| validate(new, old)).unwrap_or_default();
+        let mut errors = self.own_errors(new, old);
         errors.extend(match old {
-            None => (kind.hooks.validate)(new),
-            Some(old) => (kind.hooks.validate_update)(new, old),
+            None => kind.validate(new),
+            Some(old) => kind.validate_update(new, old),
         });
         errors
     }

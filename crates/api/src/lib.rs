@@ -9,6 +9,7 @@ mod kind;
 mod declare;
 pub mod cells;
 mod checks;
+mod custom;
 mod internal;
 pub mod names;
 mod strategy;
@@ -31,6 +32,7 @@ pub mod authorization;
 pub mod autoscaling;
 pub mod policy;
 
+pub use custom::{Custom, ScaleRef, TypeRef, TypesRef};
 pub use declare::erase;
 pub use kind::{
     Column, Convert, Deprecated, FieldSelectorStyle, Hooks, Kind, Scale, SelectableField, Subresource,

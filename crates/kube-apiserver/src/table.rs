@@ -1,6 +1,6 @@
 //! Other shapes of objects: the Table that `kubectl get` prints, and metadata alone.
 
-use api::Kind;
+use api::{Kind, Version};
 use jiff::Timestamp;
 use machinery::status::Status;
 use serde_json::{Value, json};
@@ -32,7 +32,10 @@ impl Include {
 }
 
 /// The columns of a kind.
-pub fn columns(kind: &Kind) -> Value {
+pub fn columns(kind: &Kind, version: &Version) -> Value {
+    if let Some(custom) = kind.custom {
+        return custom.columns(version.name);
+    }
     let columns = kind.columns.iter().map(|column| {
         json!({
             "name": column.name,
@@ -46,13 +49,22 @@ pub fn columns(kind: &Kind) -> Value {
 }
 
 /// One row.
-pub fn row(kind: &Kind, api_version: &str, stored: &Value, sent: &Value, include: Include, now: Timestamp) -> Value {
+///
+/// The cells of a built-in kind are read off the stored form, those of a custom kind off the version that is sent.
+pub fn row(
+    (kind, version): (&Kind, &Version),
+    api_version: &str,
+    stored: &Value,
+    sent: &Value,
+    include: Include,
+    now: Timestamp,
+) -> Value {
     let object = match include {
         Include::Metadata => partial(api_version, sent),
         Include::Object => sent.clone(),
         Include::None => Value::Null,
     };
-    let mut row = json!({ "cells": (kind.cells)(stored, now) });
+    let mut row = json!({ "cells": version.cells(kind, stored, now) });
     if let Some(conditions) = strategies::of(kind).row_conditions(stored) {
         row["conditions"] = conditions;
     }
@@ -73,7 +85,7 @@ pub fn of_rows(api_version: &str, metadata: Value, columns: Value, rows: Vec<Val
 
 /// A table of one object.
 pub fn of_object(
-    kind: &Kind,
+    of: (&Kind, &Version),
     api_version: &str,
     object: &Value,
     include: Include,
@@ -82,8 +94,8 @@ pub fn of_object(
 ) -> Value {
     let version = object.pointer("/metadata/resourceVersion").cloned();
     let metadata = version.map_or_else(|| json!({}), |version| json!({ "resourceVersion": version }));
-    let columns = if with_columns { columns(kind) } else { Value::Null };
-    of_rows(api_version, metadata, columns, vec![row(kind, api_version, object, object, include, now)])
+    let columns = if with_columns { columns(of.0, of.1) } else { Value::Null };
+    of_rows(api_version, metadata, columns, vec![row(of, api_version, object, object, include, now)])
 }
 
 /// An object's metadata alone.

@@ -1,5 +1,6 @@
 //! Request bodies: read within the limit, parsed as their content type says, decoded by the schema of their kind.
 
+use api::{Custom, TypeRef};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use machinery::codec::{self, Limits, Parsed};
@@ -52,12 +53,28 @@ pub struct Expected<'a> {
     pub kind: &'a str,
     pub api_version: String,
     pub schema: &'a str,
+    /// What decodes objects of a custom kind; its `schema` says nothing.
+    pub custom: Option<&'static dyn Custom>,
 }
 
 impl<'a> Expected<'a> {
     /// An object of the request's own kind and version.
     pub fn of(scope: &'a Scope) -> Self {
-        Self { kind: scope.kind.kind, api_version: scope.version.api_version(scope.kind), schema: scope.version.schema }
+        let custom = scope.kind.custom;
+        Self { custom, ..Self::builtin(scope.kind.kind, scope.version.api_version(scope.kind), scope.version.schema) }
+    }
+
+    /// An object of a built-in type.
+    pub fn builtin(kind: &'a str, api_version: impl Into<String>, schema: &'a str) -> Self {
+        Self { kind, api_version: api_version.into(), schema, custom: None }
+    }
+
+    /// The type, and the table that it is in.
+    pub fn type_ref(&self) -> Option<TypeRef> {
+        match self.custom {
+            Some(custom) => custom.types(self.version()),
+            None => TypeRef::builtin(self.schema),
+        }
     }
 
     pub fn version(&self) -> &str {
@@ -116,9 +133,13 @@ pub fn decode_parsed(
     expected: &Expected,
     mode: FieldValidation,
 ) -> Result<Value, String> {
-    let types = schema::builtin();
-    let id = types.id(expected.schema).ok_or_else(|| format!("no schema for {}", expected.schema))?;
-    let decoded = schema::decode_parsed(types, id, parsed, mode).map_err(|error| error.to_string())?;
+    let decoded = match expected.custom {
+        Some(custom) => custom.decode(expected.version(), parsed, mode)?,
+        None => {
+            let own = expected.type_ref().ok_or_else(|| format!("no schema for {}", expected.schema))?;
+            schema::decode_parsed(&own.types, own.id, parsed, mode).map_err(|error| error.to_string())?
+        }
+    };
     for warning in decoded.warnings {
         scope.ctx.warn(warning);
     }
@@ -176,7 +197,7 @@ pub fn to_storage(scope: &Scope, mut object: Value) -> Result<Value, Status> {
             fields.insert("apiVersion".to_owned(), scope.kind.storage_api_version().into());
         }
     }
-    (scope.kind.hooks.default)(&mut object)?;
+    scope.kind.default(&mut object)?;
     Ok(object)
 }
 

@@ -18,9 +18,8 @@ pub async fn serve(scope: &Scope, request: Body) -> Result<Response, Status> {
         return Err(Status::unexpected("resourceVersion should not be set on objects to be created"));
     }
     let object = body::to_storage(scope, decoded)?;
-    if let Some(errors) =
-        scope.version.validate.map(|validate| validate(&object, None)).filter(|errors| !errors.is_empty())
-    {
+    let errors = scope.version.own_errors(&object, None);
+    if !errors.is_empty() {
         return Err(Status::invalid(&crate::registry::group_kind(scope.kind), object::name(&object), errors));
     }
     let admission = scope.admission("", "", write.options.dry_run);

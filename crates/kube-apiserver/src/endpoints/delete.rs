@@ -69,7 +69,7 @@ async fn read_options(scope: &Scope, request: Body) -> Result<DeleteOptions, Sta
 fn parse(scope: &Scope, bytes: &Bytes) -> Result<Value, Status> {
     if body::media_type(&scope.content_type) == protobuf::MEDIA_TYPE {
         let api_version = protobuf::claimed_version(bytes).unwrap_or_default();
-        let expected = Expected { kind: "DeleteOptions", api_version, schema: OPTIONS_SCHEMA };
+        let expected = Expected::builtin("DeleteOptions", api_version, OPTIONS_SCHEMA);
         return protobuf::decode(bytes, &expected);
     }
     let limits = Limits { bytes: bytes.len(), ..Limits::default() };

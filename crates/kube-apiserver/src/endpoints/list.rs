@@ -50,9 +50,16 @@ pub async fn serve(scope: &Scope) -> Result<Response, Status> {
                 let stored = encode::decode(&entry.value)?;
                 let mut sent = stored.clone();
                 scope.convert_from_storage(&mut sent);
-                rows.push(table::row(scope.kind, version, &stored, &sent, include, scope.ctx.received));
+                rows.push(table::row(
+                    (scope.kind, scope.version),
+                    version,
+                    &stored,
+                    &sent,
+                    include,
+                    scope.ctx.received,
+                ));
             }
-            let table = table::of_rows(version, list_metadata(&page), table::columns(scope.kind), rows);
+            let table = table::of_rows(version, list_metadata(&page), table::columns(scope.kind, scope.version), rows);
             Ok(scope.value(StatusCode::OK, &table))
         }
         Output::Partial(version) | Output::PartialList(version) => {

@@ -151,7 +151,7 @@ impl Output {
             Self::Object => Ok(object),
             Self::Table(version) => {
                 let include = Include::of(&scope.query)?;
-                Ok(table::of_object(scope.kind, version, &object, include, true, scope.ctx.received))
+                Ok(table::of_object((scope.kind, scope.version), version, &object, include, true, scope.ctx.received))
             }
             Self::Partial(version) => Ok(table::partial(version, &object)),
             Self::PartialList(_) => Err(not_a_list(scope)),

@@ -263,9 +263,8 @@ impl Scope {
         if let Some(fields) = object.as_object_mut() {
             fields.insert("apiVersion".to_owned(), self.version.api_version(self.kind).into());
         }
-        let types = schema::builtin();
-        if let Some(id) = types.id(self.version.schema).filter(|_| self.version.convert.is_some()) {
-            schema::canonicalize(types, id, object);
+        if let Some(own) = self.version.type_ref(self.kind).filter(|_| self.version.convert.is_some()) {
+            schema::canonicalize(&own.types, own.id, object);
         }
     }
 

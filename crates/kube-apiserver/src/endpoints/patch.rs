@@ -11,7 +11,7 @@ use machinery::field::{Error, Path};
 use machinery::go_text;
 use machinery::gvk::GroupKind;
 use machinery::patch::{self, PatchError};
-use machinery::schema::{self, FieldValidation};
+use machinery::schema::FieldValidation;
 use machinery::status::{Status, StatusDetails, reason};
 use serde_json::Value;
 
@@ -41,7 +41,7 @@ impl PatchType {
 }
 
 pub async fn serve(scope: &Scope, request: Body) -> Result<Response, Status> {
-    serve_part(scope, request, "", Part::whole(scope.kind)).await
+    serve_part(scope, request, "", Part::WHOLE).await
 }
 
 /// A patch that changes one part of the object.
@@ -78,7 +78,7 @@ impl Change for Patch<'_> {
         body::check_name(scope, &decoded)?;
         body::check_namespace(scope, &mut decoded)?;
         let object = body::to_storage(scope, decoded)?;
-        let errors = scope.version.validate.map(|validate| validate(&object, Some(current))).unwrap_or_default();
+        let errors = scope.version.own_errors(&object, Some(current));
         if !errors.is_empty() {
             return Err(Status::invalid(&group_kind(scope.kind), &scope.name, errors));
         }
@@ -114,9 +114,8 @@ pub fn apply(
             let parsed = patch::parse_map(bytes).map_err(Status::bad_request)?;
             let shown = go_text::plain(&parsed.value);
             duplicates = parsed.duplicates;
-            let types = schema::builtin();
-            let id = types.id(expected.schema).ok_or_else(|| Status::internal("the type has no schema"))?;
-            patch::strategic::apply(types, id, &mut object, parsed.value).map_err(refused)?;
+            let own = expected.type_ref().ok_or_else(|| Status::internal("the type has no schema"))?;
+            patch::strategic::apply(&own.types, own.id, &mut object, parsed.value).map_err(refused)?;
             shown
         }
     };

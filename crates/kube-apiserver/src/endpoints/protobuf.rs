@@ -23,9 +23,8 @@ pub fn decode(bytes: &[u8], expected: &Expected) -> Result<Value, Status> {
     let envelope = protobuf::unwrap_envelope(bytes)
         .map_err(|error| Status::bad_request(codec::unrecognized(expected.kind, &error.to_string(), bytes)))?;
     body::check_type(expected, &envelope.api_version, &envelope.kind)?;
-    let types = schema::builtin();
-    let id = types.id(expected.schema).ok_or_else(|| Status::internal("the type has no schema"))?;
-    protobuf::decode(types, id, envelope.raw)
+    let own = expected.type_ref().ok_or_else(|| Status::internal("the type has no schema"))?;
+    protobuf::decode(&own.types, own.id, envelope.raw)
         .map_err(|error| expected.refused(expected.kind, expected.version(), error))
 }
 

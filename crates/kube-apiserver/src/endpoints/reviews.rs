@@ -19,7 +19,7 @@ pub async fn serve(scope: &Scope, request: Body) -> Result<Response, Status> {
     let write = Write::parse(&scope.query, "CreateOptions")?;
     let mut object = body::decode(scope, &bytes, &Expected::of(scope), write.field_validation)?;
     body::check_namespace(scope, &mut object)?;
-    (scope.kind.hooks.default)(&mut object)?;
+    scope.kind.default(&mut object)?;
     let admission = scope.admission("", "", write.options.dry_run);
     as_admit(&admission).mutate(scope.kind, Operation::Create, &mut object, None).await?;
     admission.validate(scope.kind, Operation::Create, Some(&object), None).await?;
@@ -30,9 +30,8 @@ pub async fn serve(scope: &Scope, request: Body) -> Result<Response, Status> {
     } else {
         authentication::review(server, scope.kind.kind, user, object)?
     };
-    let types = schema::builtin();
-    if let Some(id) = types.id(scope.version.schema) {
-        schema::canonicalize(types, id, &mut answer);
+    if let Some(own) = scope.version.type_ref(scope.kind) {
+        schema::canonicalize(&own.types, own.id, &mut answer);
     }
     Ok(scope.value(StatusCode::CREATED, &answer))
 }

@@ -10,7 +10,7 @@ use crate::registry::{Change, Part, group_kind, object};
 use crate::{Body, Response};
 
 pub async fn serve(scope: &Scope, request: Body) -> Result<Response, Status> {
-    serve_part(scope, request, "", Part::whole(scope.kind)).await
+    serve_part(scope, request, "", Part::WHOLE).await
 }
 
 /// A PUT that changes one part of the object.
@@ -39,7 +39,7 @@ struct Put<'s> {
 
 impl Change for Put<'_> {
     fn apply(&mut self, current: Option<&Value>) -> Result<Value, Status> {
-        let errors = self.scope.version.validate.map(|validate| validate(&self.object, current)).unwrap_or_default();
+        let errors = self.scope.version.own_errors(&self.object, current);
         if !errors.is_empty() {
             return Err(Status::invalid(&group_kind(self.scope.kind), &self.scope.name, errors));
         }

@@ -240,10 +240,17 @@ impl Encoder {
                 let columns = if std::mem::replace(&mut self.columns_sent, true) {
                     Value::Null
                 } else {
-                    table::columns(self.scope.kind)
+                    table::columns(self.scope.kind, self.scope.version)
                 };
                 let metadata = json!({ "resourceVersion": object::resource_version(&object) });
-                let row = table::row(self.scope.kind, version, &object, &sent, self.include, jiff::Timestamp::now());
+                let row = table::row(
+                    (self.scope.kind, self.scope.version),
+                    version,
+                    &object,
+                    &sent,
+                    self.include,
+                    jiff::Timestamp::now(),
+                );
                 table::of_rows(version, metadata, columns, vec![row])
             }
         };

@@ -62,15 +62,15 @@ impl Registry {
         }
         let strategy = strategies::of(kind);
         let reservation = strategy.reserve(self, &mut object, None, options.dry_run)?;
-        (kind.hooks.prepare_create)(&mut object)?;
+        kind.prepare_create(&mut object)?;
         if kind.generation && object::number(&object, "/metadata/generation").is_none() {
             object::set_metadata(&mut object, "generation", Some(1.into()));
         }
-        let errors = (kind.hooks.validate)(&object);
+        let errors = kind.validate(&object);
         if !errors.is_empty() {
             return Err(Status::invalid(&group_kind(kind), object::name(&object), errors));
         }
-        options.warnings.lock().extend((kind.hooks.warnings)(&object, None));
+        options.warnings.lock().extend(kind.warnings(&object, None));
         admit.validate(kind, Operation::Create, Some(&object), None).await?;
         encode::set_type(kind, &mut object);
         encode::canonicalize(kind, &mut object);

@@ -29,9 +29,11 @@ pub fn prefix_of(kind: &str, api_version: &str) -> String {
 
 /// Brings an object of the storage version into canonical form.
 pub fn canonicalize(kind: &Kind, object: &mut Value) {
-    let types = schema::builtin();
-    if let Some(id) = types.id(kind.storage_version().schema) {
-        schema::canonicalize(types, id, object);
+    if let Some(custom) = kind.custom {
+        return custom.canonicalize(object);
+    }
+    if let Some(own) = kind.storage_version().type_ref(kind) {
+        schema::canonicalize(&own.types, own.id, object);
     }
 }
 

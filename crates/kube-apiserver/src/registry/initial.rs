@@ -72,7 +72,7 @@ async fn ensure(registry: &Registry, group: &str, plural: &str, mut object: Valu
     if registry.entry(kind, &namespace, object::name(&object)).is_ok() {
         return Ok(());
     }
-    (kind.hooks.default)(&mut object)?;
+    kind.default(&mut object)?;
     match registry.create(kind, &namespace, object, &WriteOptions::default(), &NoAdmission).await {
         Err(status) if !status.is_already_exists() => Err(status),
         _ => Ok(()),
@@ -121,8 +121,8 @@ async fn apply(registry: &Registry, group: &str, plural: &str, mut object: Value
     if plain(&current, part) == plain(&object, part) && plain(&current, "/ports") == plain(&object, "/ports") {
         return Ok(());
     }
-    (kind.hooks.default)(&mut object)?;
-    let whole = Part::whole(kind);
+    kind.default(&mut object)?;
+    let whole = Part::WHOLE;
     let options = WriteOptions::default();
     registry.update(kind, NAMESPACE, SERVICE, whole, &mut Replace(object), &options, &NoAdmission).await?;
     Ok(())

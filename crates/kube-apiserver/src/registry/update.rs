@@ -55,22 +55,45 @@ impl<F: FnMut(&Value) -> Result<Value, Status> + Send> Change for F {
 /// What of an object an update may change, and the rules for it.
 #[derive(Clone, Copy)]
 pub struct Part {
-    pub prepare: fn(&mut Value, &Value) -> Result<(), Status>,
-    pub validate: fn(&Value, &Value) -> ErrorList,
+    rules: Rules,
     /// Whether this part allocates (addresses, ports): only the main resource does.
     pub allocates: bool,
 }
 
+#[derive(Clone, Copy)]
+enum Rules {
+    Whole,
+    Status,
+    Own { prepare: fn(&mut Value, &Value) -> Result<(), Status>, validate: fn(&Value, &Value) -> ErrorList },
+}
+
 impl Part {
-    pub fn whole(kind: &Kind) -> Self {
-        Self { prepare: kind.hooks.prepare_update, validate: kind.hooks.validate_update, allocates: true }
+    pub const WHOLE: Self = Self { rules: Rules::Whole, allocates: true };
+    /// The whole by way of a subresource that shows it in another form.
+    pub const SCALE: Self = Self { rules: Rules::Whole, allocates: false };
+    pub const STATUS: Self = Self { rules: Rules::Status, allocates: false };
+
+    /// A part with rules of its own.
+    pub fn own(
+        prepare: fn(&mut Value, &Value) -> Result<(), Status>,
+        validate: fn(&Value, &Value) -> ErrorList,
+    ) -> Self {
+        Self { rules: Rules::Own { prepare, validate }, allocates: false }
     }
 
-    pub fn status(kind: &Kind) -> Self {
-        Self {
-            prepare: kind.hooks.prepare_status_update,
-            validate: kind.hooks.validate_status_update,
-            allocates: false,
+    fn prepare(self, kind: &Kind, new: &mut Value, old: &Value) -> Result<(), Status> {
+        match self.rules {
+            Rules::Whole => kind.prepare_update(new, old),
+            Rules::Status => kind.prepare_status_update(new, old),
+            Rules::Own { prepare, .. } => prepare(new, old),
+        }
+    }
+
+    fn validate(self, kind: &Kind, new: &Value, old: &Value) -> ErrorList {
+        match self.rules {
+            Rules::Whole => kind.validate_update(new, old),
+            Rules::Status => kind.validate_status_update(new, old),
+            Rules::Own { validate, .. } => validate(new, old),
         }
     }
 }
@@ -134,18 +157,18 @@ impl Registry {
         object::copy_metadata(&mut new, &old, "resourceVersion");
         admit.mutate(kind, Operation::Update, &mut new, Some(&old)).await?;
         keep_metadata(kind, namespace, &mut new, &old);
-        (part.prepare)(&mut new, &old)?;
+        part.prepare(kind, &mut new, &old)?;
         let strategy = strategies::of(kind);
         let reservation = if part.allocates {
             strategy.reserve(self, &mut new, Some(&old), options.dry_run)?
         } else {
             Default::default()
         };
-        let errors = (part.validate)(&new, &old);
+        let errors = part.validate(kind, &new, &old);
         if !errors.is_empty() {
             return Err(Status::invalid(&group_kind(kind), name, errors));
         }
-        options.warnings.lock().extend((kind.hooks.warnings)(&new, Some(&old)));
+        options.warnings.lock().extend(kind.warnings(&new, Some(&old)));
         admit.validate(kind, Operation::Update, Some(&new), Some(&old)).await?;
         encode::set_type(kind, &mut new);
         encode::canonicalize(kind, &mut new);

@@ -134,9 +134,7 @@ async fn settle(
             Ok(new)
         };
         let options = WriteOptions::default();
-        registry
-            .update(quotas, review.namespace, &name, Part::status(quotas), &mut change, &options, &NoAdmission)
-            .await?;
+        registry.update(quotas, review.namespace, &name, Part::STATUS, &mut change, &options, &NoAdmission).await?;
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ const SCHEMA: &str = "io.k8s.api.core.v1.Binding";
 pub async fn serve(scope: &Scope, request: Body) -> Result<Response, Status> {
     let bytes = body::read(scope, request).await?;
     let write = Write::parse(&scope.query, "CreateOptions")?;
-    let expected = Expected { kind: "Binding", api_version: "v1".to_owned(), schema: SCHEMA };
+    let expected = Expected::builtin("Binding", "v1", SCHEMA);
     let mut binding = body::decode(scope, &bytes, &expected, write.field_validation)?;
     body::check_namespace(scope, &mut binding)?;
     let name = object::name(&binding).to_owned();
@@ -37,7 +37,7 @@ pub async fn serve(scope: &Scope, request: Body) -> Result<Response, Status> {
     let admission = scope.admission("binding", &name, write.options.dry_run);
     as_admit(&admission).mutate(pods, Operation::Create, &mut binding, None).await?;
     as_admit(&admission).validate(pods, Operation::Create, Some(&binding), None).await?;
-    let part = Part { prepare: |_, _| Ok(()), validate: |_, _| ErrorList::new(), allocates: false };
+    let part = Part::own(|_, _| Ok(()), |_, _| ErrorList::new());
     let mut change = |pod: &Value| bind(pod, &binding, &name);
     let registry = &scope.server.registry;
     let no_admission = crate::registry::NoAdmission;

@@ -16,7 +16,7 @@ pub async fn serve(scope: &Scope, request: Body) -> Result<Response, Status> {
     let write = Write::parse(&scope.query, "CreateOptions")?;
     let old = body::claimed_version(scope, &bytes).as_deref() == Some(OLD_VERSION);
     let api_version = if old { OLD_VERSION } else { "policy/v1" }.to_owned();
-    let expected = Expected { kind: "Eviction", api_version, schema: "io.k8s.api.policy.v1.Eviction" };
+    let expected = Expected::builtin("Eviction", api_version, "io.k8s.api.policy.v1.Eviction");
     let eviction = body::decode(scope, &bytes, &expected, write.field_validation)?;
     if object::name(&eviction) != scope.name {
         return Err(Status::bad_request("name in URL does not match name in Eviction object"));

@@ -1,7 +1,6 @@
 //! namespaces/finalize: changes spec.finalizers and nothing else. When the last one goes from a namespace that is being
 //! deleted, so does the namespace.
 
-use api::Kind;
 use machinery::field::{Error, ErrorList, Path};
 use machinery::names;
 use machinery::status::Status;
@@ -15,11 +14,7 @@ use crate::{Body, Response};
 const STANDARD: &str = "kubernetes";
 
 pub async fn serve(scope: &Scope, body: Body) -> Result<Response, Status> {
-    update::serve_part(scope, body, "finalize", part(scope.kind)).await
-}
-
-fn part(_: &Kind) -> Part {
-    Part { prepare, validate, allocates: false }
+    update::serve_part(scope, body, "finalize", Part::own(prepare, validate)).await
 }
 
 fn prepare(new: &mut Value, old: &Value) -> Result<(), Status> {

@@ -38,17 +38,17 @@ pub fn collection_handler(kind: &Kind) -> Option<Handler> {
 pub async fn serve(scope: &Scope, subresource: &str, method: &Method, body: Body) -> Result<Response, Status> {
     let kind = scope.kind;
     match subresource {
-        "status" if kind.status => {
+        "status" if scope.version.has_status(kind) => {
             return match *method {
                 Method::GET | Method::HEAD => get::serve(scope),
-                Method::PUT => update::serve_part(scope, body, subresource, Part::status(kind)).await,
-                Method::PATCH => patch::serve_part(scope, body, subresource, Part::status(kind)).await,
+                Method::PUT => update::serve_part(scope, body, subresource, Part::STATUS).await,
+                Method::PATCH => patch::serve_part(scope, body, subresource, Part::STATUS).await,
                 _ => Err(Status::method_not_allowed()),
             };
         }
         "scale" => {
-            return match &kind.scale {
-                Some(scale) => scale::serve(scope, scale, method, body).await,
+            return match scope.version.scale(kind) {
+                Some(scale) => scale::serve(scope, &scale, method, body).await,
                 None => Err(Status::not_found_path()),
             };
         }

@@ -1,6 +1,6 @@
 //! scale: the one number of a workload, in the same form for all kinds that have it.
 
-use api::Scale;
+use api::ScaleRef;
 use http::{Method, StatusCode};
 use machinery::field::{Error, Path};
 use machinery::gvk::GroupKind;
@@ -18,7 +18,7 @@ use crate::{Body, Response};
 const SCHEMA: &str = "io.k8s.api.autoscaling.v1.Scale";
 const API_VERSION: &str = "autoscaling/v1";
 
-pub async fn serve(scope: &Scope, scale: &'static Scale, method: &Method, request: Body) -> Result<Response, Status> {
+pub async fn serve(scope: &Scope, scale: &ScaleRef, method: &Method, request: Body) -> Result<Response, Status> {
     let registry = &scope.server.registry;
     let (edit, write) = match *method {
         Method::GET | Method::HEAD => {
@@ -43,15 +43,22 @@ pub async fn serve(scope: &Scope, scale: &'static Scale, method: &Method, reques
     registry.entry(scope.kind, &scope.namespace, &scope.name)?;
     let mut change = Rescale { scope, scale, edit };
     let admission = scope.admission("scale", &scope.name, write.options.dry_run);
-    let part = Part { allocates: false, ..Part::whole(scope.kind) };
     let outcome = registry
-        .update(scope.kind, &scope.namespace, &scope.name, part, &mut change, &write.options, as_admit(&admission))
+        .update(
+            scope.kind,
+            &scope.namespace,
+            &scope.name,
+            Part::SCALE,
+            &mut change,
+            &write.options,
+            as_admit(&admission),
+        )
         .await?;
     answer(scope, &of(scale, &encode::decode(&outcome.bytes)?))
 }
 
 fn expected() -> Expected<'static> {
-    Expected { kind: "Scale", api_version: API_VERSION.to_owned(), schema: SCHEMA }
+    Expected::builtin("Scale", API_VERSION, SCHEMA)
 }
 
 fn answer(scope: &Scope, scale: &Value) -> Result<Response, Status> {
@@ -59,7 +66,7 @@ fn answer(scope: &Scope, scale: &Value) -> Result<Response, Status> {
 }
 
 /// The Scale of an object.
-fn of(scale: &Scale, object: &Value) -> Value {
+fn of(scale: &ScaleRef, object: &Value) -> Value {
     let mut metadata = Map::new();
     for key in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
         if let Some(value) = object.pointer(&format!("/metadata/{key}")) {
@@ -71,8 +78,8 @@ fn of(scale: &Scale, object: &Value) -> Value {
         "kind": "Scale",
         "apiVersion": API_VERSION,
         "metadata": metadata,
-        "spec": { "replicas": number(scale.spec_replicas) },
-        "status": { "replicas": number(scale.status_replicas), "selector": (scale.selector)(object) },
+        "spec": { "replicas": number(&scale.spec_replicas) },
+        "status": { "replicas": number(&scale.status_replicas), "selector": scale.selector(object) },
     });
     let types = schema::builtin();
     if let Some(id) = types.id(SCHEMA) {
@@ -88,7 +95,7 @@ enum Edit {
 
 struct Rescale<'s> {
     scope: &'s Scope,
-    scale: &'static Scale,
+    scale: &'s ScaleRef,
     edit: Edit,
 }
 

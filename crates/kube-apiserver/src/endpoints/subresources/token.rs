@@ -24,7 +24,7 @@ const DEFAULT_SECONDS: i64 = 3600;
 pub async fn serve(scope: &Scope, request: Body) -> Result<Response, Status> {
     let bytes = body::read(scope, request).await?;
     let write = Write::parse(&scope.query, "CreateOptions")?;
-    let expected = Expected { kind: "TokenRequest", api_version: format!("{GROUP}/v1"), schema: SCHEMA };
+    let expected = Expected::builtin("TokenRequest", format!("{GROUP}/v1"), SCHEMA);
     let mut token = body::decode(scope, &bytes, &expected, write.field_validation)?;
     let account = scope.server.registry.get(scope.kind, &scope.namespace, &scope.name)?;
     let own_name = object::name(&token);
