@@ -35,7 +35,7 @@ pub fn quote_all<S: AsRef<str>>(values: &[S]) -> String {
 }
 
 /// Letters, marks, numbers, punctuation, symbols and the ASCII space.
-pub(crate) fn is_printable(c: char) -> bool {
+pub fn is_printable(c: char) -> bool {
     if c.is_ascii() {
         return (' '..='~').contains(&c);
     }

@@ -10,7 +10,7 @@ use crate::{Body, Response};
 
 pub async fn serve(scope: &Scope, request: Body) -> Result<Response, Status> {
     let bytes = body::read(scope, request).await?;
-    let write = Write::parse(&scope.query, "CreateOptions")?;
+    let write = Write::parse(scope, "CreateOptions")?;
     let mut decoded = body::decode(scope, &bytes, &Expected::of(scope), write.field_validation)?;
     body::check_namespace(scope, &mut decoded)?;
     body::dedup_owners(scope, &mut decoded);

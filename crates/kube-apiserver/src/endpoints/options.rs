@@ -3,15 +3,16 @@
 use machinery::field::{Error, ErrorList, Path};
 use machinery::go_text;
 use machinery::gvk::GroupKind;
+use machinery::meta_validation;
 use machinery::schema::FieldValidation;
 use machinery::status::Status;
 use serde_json::Value;
 
-use crate::registry::{DeleteOptions, Propagation, WriteOptions};
+use super::Scope;
+use crate::registry::{DeleteOptions, Owner, Propagation, WriteOptions};
 use crate::request_info;
 
 const META_GROUP: &str = "meta.k8s.io";
-const FIELD_MANAGER_BYTES_MAX: usize = 128;
 
 /// A decoded query.
 #[derive(Clone, Debug, Default)]
@@ -64,13 +65,19 @@ pub struct Write {
 
 impl Write {
     /// `kind` names the options in messages: CreateOptions, UpdateOptions, PatchOptions.
-    pub fn parse(query: &Query, kind: &str) -> Result<Self, Status> {
+    pub fn parse(scope: &Scope, kind: &str) -> Result<Self, Status> {
         let mut errors = ErrorList::new();
-        let dry_run = dry_run(query.all("dryRun").map(str::to_owned).collect(), &mut errors);
-        if kind == "PatchOptions" && query.get("force").is_some() {
+        if kind == "PatchOptions" && scope.query.get("force").is_some() {
             errors.push(Error::forbidden(&Path::new("force"), "may not be specified for non-apply patch"));
         }
-        check_field_manager(query.get("fieldManager").unwrap_or_default(), &mut errors);
+        Self::parse_common(scope, kind, errors)
+    }
+
+    fn parse_common(scope: &Scope, kind: &str, mut errors: ErrorList) -> Result<Self, Status> {
+        let query = &scope.query;
+        let manager = query.get("fieldManager").unwrap_or_default();
+        errors.extend(meta_validation::field_manager(manager, &Path::new("fieldManager")));
+        let dry_run = dry_run(query.all("dryRun").map(str::to_owned).collect(), &mut errors);
         let given = query.get("fieldValidation").unwrap_or_default();
         let field_validation = FieldValidation::parse(given).unwrap_or_else(|| {
             let path = Path::new("fieldValidation");
@@ -78,8 +85,30 @@ impl Write {
             FieldValidation::Strict
         });
         invalid(kind, errors)?;
-        Ok(Self { options: WriteOptions { dry_run, ..WriteOptions::default() }, field_validation })
+        let owner = Owner {
+            manager: manager_name(manager, &scope.ctx.user_agent),
+            version: Some(scope.version),
+            subresource: scope.ctx.info.subresource.clone(),
+            is_settled: false,
+        };
+        Ok(Self { options: WriteOptions { dry_run, owner, ..WriteOptions::default() }, field_validation })
     }
+}
+
+/// Who a writer is: by the name it gives, else by its program's.
+fn manager_name(given: &str, user_agent: &str) -> String {
+    if !given.is_empty() {
+        return given.to_owned();
+    }
+    let mut name = String::new();
+    let program = user_agent.split('/').next().unwrap_or_default();
+    for c in program.chars().filter(|c| go_text::is_printable(*c)) {
+        if name.len() + c.len_utf8() > meta_validation::FIELD_MANAGER_MAX {
+            break;
+        }
+        name.push(c);
+    }
+    if name.is_empty() { "unknown".to_owned() } else { name }
 }
 
 fn dry_run(given: Vec<String>, errors: &mut ErrorList) -> bool {
@@ -87,17 +116,6 @@ fn dry_run(given: Vec<String>, errors: &mut ErrorList) -> bool {
         errors.push(Error::not_supported(&Path::new("dryRun"), &given, &["All"]));
     }
     !given.is_empty()
-}
-
-fn check_field_manager(manager: &str, errors: &mut ErrorList) {
-    let path = Path::new("fieldManager");
-    if manager.len() > FIELD_MANAGER_BYTES_MAX {
-        errors.push(Error::too_long(&path, manager, FIELD_MANAGER_BYTES_MAX));
-    }
-    if let Some((at, bad)) = manager.char_indices().find(|(_, c)| c.is_control()) {
-        let detail = format!("invalid character U+{:04X} (at position {at})", u32::from(bad));
-        errors.push(Error::invalid(&path, manager, detail));
-    }
 }
 
 /// The options of a list or a watch.

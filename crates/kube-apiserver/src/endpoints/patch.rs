@@ -48,7 +48,7 @@ pub async fn serve(scope: &Scope, request: Body) -> Result<Response, Status> {
 pub async fn serve_part(scope: &Scope, request: Body, subresource: &str, part: Part) -> Result<Response, Status> {
     let kind = PatchType::of(&scope.content_type)?;
     let bytes = body::read(scope, request).await?;
-    let write = Write::parse(&scope.query, "PatchOptions")?;
+    let write = Write::parse(scope, "PatchOptions")?;
     let mut change = Patch { scope, kind, bytes, mode: write.field_validation };
     let admission = scope.admission(subresource, &scope.name, write.options.dry_run);
     let registry = &scope.server.registry;

@@ -16,7 +16,7 @@ pub async fn serve(scope: &Scope, request: Body) -> Result<Response, Status> {
         return handler(scope, request).await;
     }
     let bytes = body::read(scope, request).await?;
-    let write = Write::parse(&scope.query, "CreateOptions")?;
+    let write = Write::parse(scope, "CreateOptions")?;
     let mut object = body::decode(scope, &bytes, &Expected::of(scope), write.field_validation)?;
     body::check_namespace(scope, &mut object)?;
     scope.kind.default(&mut object)?;

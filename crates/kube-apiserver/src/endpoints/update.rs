@@ -16,7 +16,7 @@ pub async fn serve(scope: &Scope, request: Body) -> Result<Response, Status> {
 /// A PUT that changes one part of the object.
 pub async fn serve_part(scope: &Scope, request: Body, subresource: &str, part: Part) -> Result<Response, Status> {
     let bytes = body::read(scope, request).await?;
-    let write = Write::parse(&scope.query, "UpdateOptions")?;
+    let write = Write::parse(scope, "UpdateOptions")?;
     let mut decoded = body::decode(scope, &bytes, &Expected::of(scope), write.field_validation)?;
     body::check_name(scope, &decoded)?;
     body::check_namespace(scope, &mut decoded)?;

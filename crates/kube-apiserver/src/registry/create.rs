@@ -7,8 +7,8 @@ use serde_json::Value;
 use store::{Precondition, WriteError};
 
 use super::{
-    Admit, Outcome, Registry, WriteOptions, encode, group_kind, group_resource, keys, now, object, strategies,
-    write_failed,
+    Admit, Outcome, Registry, WriteOptions, encode, group_kind, group_resource, keys, managed_fields, now, object,
+    strategies, write_failed,
 };
 use crate::admission::Operation;
 
@@ -51,6 +51,7 @@ impl Registry {
         options: &WriteOptions,
         admit: &dyn Admit,
     ) -> Result<Outcome, Status> {
+        managed_fields::track(kind, &options.owner, &mut object, None);
         fill_metadata(kind, namespace, &mut object);
         admit.mutate(kind, Operation::Create, &mut object, None).await?;
         if object::name(&object).is_empty() {
@@ -100,7 +101,7 @@ impl Registry {
 
 /// What only the server sets.
 fn fill_metadata(kind: &Kind, namespace: &str, object: &mut Value) {
-    for key in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion", "managedFields"] {
+    for key in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"] {
         object::set_metadata(object, key, None);
     }
     object::set_metadata(object, "uid", Some(uuid::Uuid::new_v4().to_string().into()));

@@ -6,6 +6,7 @@ use machinery::status::Status;
 use parking_lot::Mutex;
 use serde_json::Value;
 
+use super::Owner;
 use crate::admission::Operation;
 
 /// How a create or an update is to be done.
@@ -15,6 +16,8 @@ pub struct WriteOptions {
     pub dry_run: bool,
     /// Warnings that came up on the way, for the client's user.
     pub warnings: Mutex<Vec<String>>,
+    /// To whom the fields belong that the write changes.
+    pub owner: Owner,
 }
 
 /// meta/v1 DeleteOptions, checked.

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use store::{Entry, Precondition, WriteError};
 
 use super::{
-    Admit, Attrs, Outcome, Registry, WriteOptions, encode, group_kind, group_resource, keys, object, strategies,
-    write_failed,
+    Admit, Attrs, Outcome, Registry, WriteOptions, encode, group_kind, group_resource, keys, managed_fields, object,
+    strategies, write_failed,
 };
 use crate::admission::Operation;
 
@@ -155,9 +155,13 @@ impl Registry {
         let mut new = change.apply(Some(&old))?;
         check_resource_version(kind, name, &new, entry.revision)?;
         object::copy_metadata(&mut new, &old, "resourceVersion");
+        managed_fields::track(kind, &options.owner, &mut new, Some(&old));
+        let managed = new.pointer("/metadata/managedFields").cloned();
         admit.mutate(kind, Operation::Update, &mut new, Some(&old)).await?;
         keep_metadata(kind, namespace, &mut new, &old);
         part.prepare(kind, &mut new, &old)?;
+        // Some parts are prepared from the old object.
+        object::set_metadata(&mut new, "managedFields", managed);
         let strategy = strategies::of(kind);
         let reservation = if part.allocates {
             strategy.reserve(self, &mut new, Some(&old), options.dry_run)?
@@ -172,6 +176,7 @@ impl Registry {
         admit.validate(kind, Operation::Update, Some(&new), Some(&old)).await?;
         encode::set_type(kind, &mut new);
         encode::canonicalize(kind, &mut new);
+        managed_fields::keep_times(&mut new, &old);
 
         if completes_deletion(strategy, &new, &old) {
             let bytes = encode::encode_unwritten(kind, &new)?.into();
@@ -242,10 +247,7 @@ fn keep_metadata(kind: &Kind, namespace: &str, new: &mut Value, old: &Value) {
         }
     }
     object::copy_metadata(new, old, "generation");
-    // Nobody tracks who owns which field yet, so nobody can say it.
-    for key in ["selfLink", "managedFields"] {
-        object::set_metadata(new, key, None);
-    }
+    object::set_metadata(new, "selfLink", None);
     if kind.namespaced {
         object::set_metadata(new, "namespace", Some(namespace.into()));
     }

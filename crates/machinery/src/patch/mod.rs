@@ -1,8 +1,9 @@
-//! The three patches: JSON patch (RFC 6902), JSON merge patch (RFC 7386) and Kubernetes' strategic merge patch.
+//! The patches: JSON patch (RFC 6902), JSON merge patch (RFC 7386) and Kubernetes' strategic merge patch.
 //!
 //! Each is a function over untyped objects. A patch that fails leaves the object in no defined state: callers patch a copy.
-//! Structured merge (server-side apply) will stand beside these.
+//! Server-side apply stands beside these.
 
+pub mod apply;
 pub mod json;
 pub mod merge;
 pub mod strategic;

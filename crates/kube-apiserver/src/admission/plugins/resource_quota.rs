@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::admission::usage::{self as quota, Usage};
 use crate::admission::{Operation, Plugin, Review};
-use crate::registry::{NoAdmission, Part, WriteOptions, object};
+use crate::registry::{NoAdmission, Owner, Part, WriteOptions, object};
 
 /// How often a contested account is tried.
 const TRIES: usize = 20;
@@ -133,7 +133,8 @@ async fn settle(
             }
             Ok(new)
         };
-        let options = WriteOptions::default();
+        let owner = Owner { subresource: "status".to_owned(), ..Owner::default() };
+        let options = WriteOptions { owner, ..WriteOptions::default() };
         registry.update(quotas, review.namespace, &name, Part::STATUS, &mut change, &options, &NoAdmission).await?;
     }
     Ok(())

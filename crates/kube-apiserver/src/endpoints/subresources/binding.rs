@@ -17,7 +17,7 @@ const SCHEMA: &str = "io.k8s.api.core.v1.Binding";
 
 pub async fn serve(scope: &Scope, request: Body) -> Result<Response, Status> {
     let bytes = body::read(scope, request).await?;
-    let write = Write::parse(&scope.query, "CreateOptions")?;
+    let mut write = Write::parse(scope, "CreateOptions")?;
     let expected = Expected::builtin("Binding", "v1", SCHEMA);
     let mut binding = body::decode(scope, &bytes, &expected, write.field_validation)?;
     body::check_namespace(scope, &mut binding)?;
@@ -37,6 +37,8 @@ pub async fn serve(scope: &Scope, request: Body) -> Result<Response, Status> {
     let admission = scope.admission("binding", &name, write.options.dry_run);
     as_admit(&admission).mutate(pods, Operation::Create, &mut binding, None).await?;
     as_admit(&admission).validate(pods, Operation::Create, Some(&binding), None).await?;
+    // Nobody owns what a binding decides.
+    write.options.owner.is_settled = true;
     let part = Part::own(|_, _| Ok(()), |_, _| ErrorList::new());
     let mut change = |pod: &Value| bind(pod, &binding, &name);
     let registry = &scope.server.registry;

@@ -13,7 +13,7 @@ const OLD_VERSION: &str = "policy/v1beta1";
 
 pub async fn serve(scope: &Scope, request: Body) -> Result<Response, Status> {
     let bytes = body::read(scope, request).await?;
-    let write = Write::parse(&scope.query, "CreateOptions")?;
+    let write = Write::parse(scope, "CreateOptions")?;
     let old = body::claimed_version(scope, &bytes).as_deref() == Some(OLD_VERSION);
     let api_version = if old { OLD_VERSION } else { "policy/v1" }.to_owned();
     let expected = Expected::builtin("Eviction", api_version, "io.k8s.api.policy.v1.Eviction");

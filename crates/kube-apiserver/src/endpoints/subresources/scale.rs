@@ -27,7 +27,7 @@ pub async fn serve(scope: &Scope, scale: &ScaleRef, method: &Method, request: Bo
         }
         Method::PUT => {
             let bytes = body::read(scope, request).await?;
-            let write = Write::parse(&scope.query, "UpdateOptions")?;
+            let write = Write::parse(scope, "UpdateOptions")?;
             let given = body::decode(scope, &bytes, &expected(), write.field_validation)?;
             body::check_name(scope, &given)?;
             (Edit::Put(given), write)
@@ -35,7 +35,7 @@ pub async fn serve(scope: &Scope, scale: &ScaleRef, method: &Method, request: Bo
         Method::PATCH => {
             let kind = PatchType::of(&scope.content_type)?;
             let bytes = body::read(scope, request).await?;
-            let write = Write::parse(&scope.query, "PatchOptions")?;
+            let write = Write::parse(scope, "PatchOptions")?;
             (Edit::Patch(kind, bytes, write.field_validation), write)
         }
         _ => return Err(Status::method_not_allowed()),

@@ -23,7 +23,7 @@ const DEFAULT_SECONDS: i64 = 3600;
 
 pub async fn serve(scope: &Scope, request: Body) -> Result<Response, Status> {
     let bytes = body::read(scope, request).await?;
-    let write = Write::parse(&scope.query, "CreateOptions")?;
+    let write = Write::parse(scope, "CreateOptions")?;
     let expected = Expected::builtin("TokenRequest", format!("{GROUP}/v1"), SCHEMA);
     let mut token = body::decode(scope, &bytes, &expected, write.field_validation)?;
     let account = scope.server.registry.get(scope.kind, &scope.namespace, &scope.name)?;

@@ -10,7 +10,7 @@ async fn create_fills_in_what_the_server_sets_and_keeps_canonical_order() {
     let keys: Vec<&String> = answer.as_object().unwrap().keys().collect();
     assert_eq!(keys, ["kind", "apiVersion", "metadata", "data"]);
     let metadata: Vec<&String> = answer["metadata"].as_object().unwrap().keys().collect();
-    assert_eq!(metadata, ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"]);
+    assert_eq!(metadata, ["name", "namespace", "uid", "resourceVersion", "creationTimestamp", "managedFields"]);
     assert_ne!(answer["metadata"]["uid"], "mine");
     assert_eq!(h.get(&format!("{MAPS}/a")).await.expect(200), answer);
     let again = h.post(MAPS, json!({ "metadata": { "name": "a" } })).await;
