@@ -11,12 +11,13 @@ use crate::codegen;
 /// Which crates of the workspace each crate may use. What is not listed is a wall.
 const DIRECTIONS: &[(&str, &[&str])] = &[
     ("machinery", &[]),
-    ("api", &["machinery"]),
+    ("cel", &["machinery"]),
+    ("api", &["machinery", "cel"]),
     ("store", &[]),
     ("client", &["machinery", "api"]),
-    ("kube-apiserver", &["machinery", "api", "store"]),
+    ("kube-apiserver", &["machinery", "cel", "api", "store"]),
     ("kube-controller-manager", &["machinery", "api", "client"]),
-    ("kube-scheduler", &["machinery", "api", "client"]),
+    ("kube-scheduler", &["machinery", "cel", "api", "client"]),
     ("kubelet", &["machinery", "api", "client"]),
     ("kube-proxy", &["machinery", "api", "client"]),
     ("network", &[]),
