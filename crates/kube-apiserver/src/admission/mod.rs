@@ -16,6 +16,7 @@ use serde_json::Value;
 
 pub use chain::Chain;
 
+use crate::authorization::Attributes;
 use crate::registry::{Admit, group_resource, object};
 use crate::{Context, Server, UserInfo};
 
@@ -130,6 +131,11 @@ impl Admit for Request {
         new: Option<&Value>,
         old: Option<&Value>,
     ) -> Result<(), Status> {
+        if operation == Operation::Create && matches!(self.ctx.info.verb.as_str(), "update" | "patch") {
+            // Who may change objects may not make them for all that.
+            let asked = Attributes::of_request(&self.user, &self.ctx.info);
+            self.server.authorizer.check(&Attributes { verb: "create", ..asked })?;
+        }
         let review = self.review(kind, operation, old);
         for plugin in self.chain.plugins() {
             plugin.validate(&review, new).await?;

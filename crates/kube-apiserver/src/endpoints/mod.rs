@@ -3,6 +3,7 @@
 //! `dispatch` finds the kind and version that a path names and hands over to the verb's own file. The files of the verbs
 //! read options and bodies, call the registry, and shape the answer; what an object is and does they do not know.
 
+mod apply;
 mod body;
 mod compress;
 mod continue_token;

@@ -73,6 +73,17 @@ impl Write {
         Self::parse_common(scope, kind, errors)
     }
 
+    /// The options of an apply, which needs a name to apply by.
+    pub fn parse_apply(scope: &Scope) -> Result<Self, Status> {
+        let mut errors = ErrorList::new();
+        if scope.query.get("fieldManager").unwrap_or_default().is_empty() {
+            errors.push(Error::required(&Path::new("fieldManager"), "is required for apply patch"));
+        }
+        let mut write = Self::parse_common(scope, "PatchOptions", errors)?;
+        write.options.owner.is_settled = true;
+        Ok(write)
+    }
+
     fn parse_common(scope: &Scope, kind: &str, mut errors: ErrorList) -> Result<Self, Status> {
         let query = &scope.query;
         let manager = query.get("fieldManager").unwrap_or_default();

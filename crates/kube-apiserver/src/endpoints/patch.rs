@@ -1,4 +1,4 @@
-//! patch: JSON patch, merge patch and strategic merge patch of an object or a subresource.
+//! patch: JSON patch, merge patch and strategic merge patch of an object or a subresource (applies are in `apply`).
 //!
 //! A patch is applied to the object in the request's version, the result decoded like any body; when somebody else writes
 //! in between it is applied again to what is there then.
@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use super::body::{self, Expected};
 use super::options::Write;
-use super::{Scope, as_admit};
+use super::{Scope, apply, as_admit};
 use crate::registry::{Change, Part, group_kind};
 use crate::{Body, Response};
 
@@ -46,6 +46,9 @@ pub async fn serve(scope: &Scope, request: Body) -> Result<Response, Status> {
 
 /// A patch that changes one part of the object.
 pub async fn serve_part(scope: &Scope, request: Body, subresource: &str, part: Part) -> Result<Response, Status> {
+    if body::media_type(&scope.content_type) == apply::MEDIA_TYPE {
+        return apply::serve_part(scope, request, subresource, part).await;
+    }
     let kind = PatchType::of(&scope.content_type)?;
     let bytes = body::read(scope, request).await?;
     let write = Write::parse(scope, "PatchOptions")?;
@@ -74,7 +77,7 @@ impl Change for Patch<'_> {
         let mut versioned = current.clone();
         scope.convert_from_storage(&mut versioned);
         let expected = Expected::of(scope);
-        let mut decoded = apply(scope, self.kind, &self.bytes, versioned, &expected, self.mode)?;
+        let mut decoded = patched(scope, self.kind, &self.bytes, versioned, &expected, self.mode)?;
         body::check_name(scope, &decoded)?;
         body::check_namespace(scope, &mut decoded)?;
         let object = body::to_storage(scope, decoded)?;
@@ -87,7 +90,7 @@ impl Change for Patch<'_> {
 }
 
 /// Applies a patch to an object and decodes the result as the type that the object has.
-pub fn apply(
+pub fn patched(
     scope: &Scope,
     kind: PatchType,
     bytes: &[u8],

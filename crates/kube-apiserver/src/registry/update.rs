@@ -26,6 +26,11 @@ const TRIES: usize = 100;
 pub trait Change: Send {
     fn apply(&mut self, current: Option<&Value>) -> Result<Value, Status>;
 
+    /// Whether the object is made where there is none, whatever the kind allows for updates.
+    fn creates(&self) -> bool {
+        false
+    }
+
     /// The uid that the current object must have.
     fn uid(&self) -> Option<&str> {
         None
@@ -114,13 +119,17 @@ impl Registry {
         let key = keys::object(kind, namespace, name);
         for _ in 0..TRIES {
             let Some(entry) = self.store().get(&key) else {
-                if !kind.create_on_update || !part.allocates {
+                if !part.allocates || !(kind.create_on_update || change.creates()) {
                     return Err(Status::not_found(&group_resource(kind), name));
                 }
                 let object = change.apply(None).map_err(|status| {
                     if status.is_not_found() { Status::not_found(&group_resource(kind), name) } else { status }
                 })?;
-                return self.create(kind, namespace, object, options, admit).await;
+                match self.create(kind, namespace, object, options, admit).await {
+                    // Somebody else was faster: what was to be created is applied to what they made.
+                    Err(status) if change.creates() && status.is_already_exists() => continue,
+                    result => return result,
+                }
             };
             if let Some(outcome) = self.update_once(kind, namespace, name, &entry, part, change, options, admit).await?
             {

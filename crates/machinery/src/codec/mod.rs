@@ -103,7 +103,7 @@ pub fn summarize(body: &[u8]) -> String {
 }
 
 /// JSON's name of a value's kind in upstream's messages.
-pub(crate) fn json_kind(value: &Value) -> &'static str {
+pub fn json_kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "bool",

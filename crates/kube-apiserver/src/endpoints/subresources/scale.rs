@@ -4,15 +4,17 @@ use api::ScaleRef;
 use http::{Method, StatusCode};
 use machinery::field::{Error, Path};
 use machinery::gvk::GroupKind;
+use machinery::patch::apply::{Managed, Place, check_config};
 use machinery::schema::{self, FieldValidation};
 use machinery::status::Status;
 use serde_json::{Map, Value, json};
 
+use crate::endpoints::apply::{self, Config};
 use crate::endpoints::body::{self, Expected};
 use crate::endpoints::options::Write;
 use crate::endpoints::patch::{self, PatchType};
 use crate::endpoints::{Scope, as_admit};
-use crate::registry::{Change, Part, encode, object};
+use crate::registry::{Change, Owner, Part, encode, managed_fields, object};
 use crate::{Body, Response};
 
 const SCHEMA: &str = "io.k8s.api.autoscaling.v1.Scale";
@@ -33,10 +35,16 @@ pub async fn serve(scope: &Scope, scale: &ScaleRef, method: &Method, request: Bo
             (Edit::Put(given), write)
         }
         Method::PATCH => {
-            let kind = PatchType::of(&scope.content_type)?;
             let bytes = body::read(scope, request).await?;
-            let write = Write::parse(scope, "PatchOptions")?;
-            (Edit::Patch(kind, bytes, write.field_validation), write)
+            if body::media_type(&scope.content_type) == apply::MEDIA_TYPE {
+                let write = Write::parse_apply(scope)?;
+                let config = apply::Config::parse(scope, &bytes, write.field_validation);
+                (Edit::Apply(config, write.options.owner.clone()), write)
+            } else {
+                let kind = PatchType::of(&scope.content_type)?;
+                let write = Write::parse(scope, "PatchOptions")?;
+                (Edit::Patch(kind, bytes, write.field_validation), write)
+            }
         }
         _ => return Err(Status::method_not_allowed()),
     };
@@ -91,6 +99,7 @@ fn of(scale: &ScaleRef, object: &Value) -> Value {
 enum Edit {
     Put(Value),
     Patch(PatchType, bytes::Bytes, FieldValidation),
+    Apply(Result<Config, Status>, Owner),
 }
 
 struct Rescale<'s> {
@@ -102,10 +111,16 @@ struct Rescale<'s> {
 impl Change for Rescale<'_> {
     fn apply(&mut self, current: Option<&Value>) -> Result<Value, Status> {
         let Some(current) = current else { return Err(Status::not_found_path()) };
+        let mut managed = None;
         let given = match &self.edit {
             Edit::Put(given) => given.clone(),
             Edit::Patch(kind, bytes, mode) => {
-                patch::apply(self.scope, *kind, bytes, of(self.scale, current), &expected(), *mode)?
+                patch::patched(self.scope, *kind, bytes, of(self.scale, current), &expected(), *mode)?
+            }
+            Edit::Apply(config, owner) => {
+                let (given, after) = self.applied(config.as_ref().map_err(Status::clone)?, owner, current)?;
+                managed = Some(after);
+                given
             }
         };
         body::check_name(self.scope, &given)?;
@@ -117,13 +132,42 @@ impl Change for Rescale<'_> {
         }
         let mut new = current.clone();
         object::set_metadata(&mut new, "resourceVersion", given.pointer("/metadata/resourceVersion").cloned());
-        if let Some((parent, field)) = self.scale.spec_replicas.rsplit_once('/') {
-            let parent = parent.trim_start_matches('/').split('/').fold(&mut new, |at, key| {
-                object::map_mut(at, key);
-                &mut at[key]
-            });
-            parent[field] = replicas.into();
+        set_at(&mut new, &self.scale.spec_replicas, replicas.into());
+        if let Some(managed) = managed {
+            managed_fields::set(&mut new, &managed);
         }
         Ok(new)
     }
+}
+
+impl Rescale<'_> {
+    /// An applied Scale is an applied object that says nothing but its replicas.
+    fn applied(&self, config: &Config, owner: &Owner, current: &Value) -> Result<(Value, Managed), Status> {
+        let scope = self.scope;
+        config.check_type(API_VERSION, "Scale")?;
+        if let Some(own) = expected().type_ref() {
+            check_config(Place::root(&own.types, own.id), &config.value)?;
+        }
+        let api_version = scope.version.api_version(scope.kind);
+        let mut wanted = json!({ "apiVersion": api_version, "kind": scope.kind.kind });
+        if let Some(replicas) = config.value.pointer("/spec/replicas").filter(|replicas| !replicas.is_null()) {
+            set_at(&mut wanted, &self.scale.spec_replicas, replicas.clone());
+        }
+        let live = apply::versioned(scope, current);
+        let applied = apply::merged(scope, owner, Some(current), Some(&live), &wanted, apply::is_forced(scope))?;
+        config.check_duplicates(scope)?;
+        let replicas = applied.object.as_ref().unwrap_or(&live).pointer(&self.scale.spec_replicas).cloned();
+        let metadata = config.value.get("metadata").cloned();
+        Ok((json!({ "metadata": metadata, "spec": { "replicas": replicas } }), applied.managed))
+    }
+}
+
+/// Sets the value at a JSON pointer, making the maps on the way.
+fn set_at(object: &mut Value, pointer: &str, value: Value) {
+    let Some((parent, field)) = pointer.rsplit_once('/') else { return };
+    let parent = parent.trim_start_matches('/').split('/').fold(object, |at, key| {
+        object::map_mut(at, key);
+        &mut at[key]
+    });
+    parent[field] = value;
 }

@@ -1,6 +1,7 @@
 //! Requests through `dispatch`, as a member of system:masters, against a server whose journal is memory.
 
 mod admission;
+mod apply;
 mod deletes;
 mod protobuf;
 mod reads;

@@ -119,7 +119,7 @@ async fn all_three_patches_apply() {
     let content = [("content-type", "application/strategic-merge-patch+json")];
     let patched = h.send("PATCH", &path, &content, strategic).await.expect(200);
     assert_eq!(patched["metadata"]["labels"], json!({ "y": "2" }));
-    let apply = h.send("PATCH", &path, &[("content-type", "application/apply-patch+yaml")], "{}").await;
+    let apply = h.send("PATCH", &path, &[("content-type", "application/apply-patch+cbor")], "{}").await;
     assert_eq!((apply.code, apply.message()), (415, "415: Unsupported Media Type"));
     let missing = h.merge(&format!("{MAPS}/none"), json!({})).await;
     assert_eq!(missing.code, 404);

@@ -41,7 +41,7 @@ pub use owned::owned;
 pub use path::{Datum, Step, path_text};
 pub use place::Place;
 pub use set::Set;
-pub use structured::{Applied, ApplyError, Conflict, apply};
+pub use structured::{Applied, ApplyError, Conflict, apply, check_config};
 pub use update::{Versions, Writer, update};
 
 #[cfg(test)]

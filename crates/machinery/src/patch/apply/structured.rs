@@ -74,11 +74,9 @@ pub fn apply(
     mut managed: Managed,
     force: bool,
 ) -> Result<Applied, ApplyError> {
-    let malformed = |problem: String| {
-        ApplyError::Malformed(format!("failed to create typed patch object ({}): {problem}", object_text(config)))
-    };
-    let place = versions.place(writer.api_version).ok_or_else(|| malformed("no schema".to_owned()))?;
-    validate(place, config).map_err(malformed)?;
+    let no_schema = || malformed(config, &format!("no schema of version {}", writer.api_version));
+    let place = versions.place(writer.api_version).ok_or_else(no_schema)?;
+    check_config(place, config)?;
     let empty = versions.empty(writer.api_version);
     if let Some(live) = live.filter(|_| managed.entries.is_empty()) {
         let id = ManagerId::new(BEFORE, Operation::Update, writer.api_version, &writer.id.subresource);
@@ -177,6 +175,15 @@ fn prune(versions: &dyn Versions, writer: &Writer, merged: &Value, managed: &Man
     gone.subtract(&with_named_fields(place, &owned(place, &pruned)));
     let gone = gone.intersection(&with_named_fields(place, &last.fields));
     convert(&remove(place, &merged_then, &gone), &last.api_version, writer.api_version)
+}
+
+/// Whether a configuration fits its schema.
+pub fn check_config(place: Place, config: &Value) -> Result<(), ApplyError> {
+    validate(place, config).map_err(|problem| malformed(config, &problem))
+}
+
+fn malformed(config: &Value, problem: &str) -> ApplyError {
+    ApplyError::Malformed(format!("failed to create typed patch object ({}): {problem}", object_text(config)))
 }
 
 /// What messages call an object: `ns/name; group/version, Kind=Kind`.
