@@ -13,6 +13,7 @@ mod custom;
 mod internal;
 pub mod names;
 mod strategy;
+pub mod structural;
 pub mod value;
 mod workload;
 

@@ -19,7 +19,6 @@ mod selection;
 
 mod describe;
 mod generate;
-mod jsonpath;
 mod merge;
 mod printers;
 mod rules;

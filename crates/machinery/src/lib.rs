@@ -23,3 +23,4 @@ pub mod schema;
 pub mod patch;
 
 pub mod go_text;
+pub mod jsonpath;

@@ -10,9 +10,9 @@ use super::report::Report;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::flags::{self, Flags, flag, option, words};
-use crate::jsonpath::{Template, relaxed};
 use crate::selection::{self, Item, Selection};
 use crate::value::{self, list, text};
+use machinery::jsonpath::{Template, relaxed};
 
 pub fn command() -> Command {
     let command = Command::new("wait").about("Wait for a condition").args([

@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use crate::console::harmless;
 use crate::error::{Error, Result};
-use crate::jsonpath::{Template, relaxed};
 use crate::value;
+use machinery::jsonpath::{Template, relaxed};
 
 use super::tabs::align;
 

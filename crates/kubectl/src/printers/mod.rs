@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::flags::Flags;
-use crate::jsonpath::Template;
 use crate::value;
+use machinery::jsonpath::Template;
 
 use custom_columns::Columns;
 

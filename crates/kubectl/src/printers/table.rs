@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use crate::console::harmless;
 use crate::error::{Error, Result};
-use crate::jsonpath::{Template, relaxed};
 use crate::value::{self, at, list, text};
+use machinery::jsonpath::{Template, relaxed};
 
 #[derive(Debug, Clone, Default)]
 pub struct Options {

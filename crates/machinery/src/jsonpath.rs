@@ -1,4 +1,5 @@
-//! kubectl's JSONPath: templates such as `{range .items[*]}{.metadata.name}{"\n"}{end}`.
+//! Kubernetes' JSONPath: templates such as `{range .items[*]}{.metadata.name}{"\n"}{end}`, of clients' output and of the
+//! columns and selectable fields of custom kinds.
 //!
 //! A template is text with expressions in braces. An expression gives a list of values; they are printed with spaces
 //! between. A missing field is an empty list, because objects differ in what they have.
@@ -50,12 +51,32 @@ enum Comparison {
     GreaterOrEqual,
 }
 
+/// More brackets within each other mean nothing that anybody could want, and cost stack.
+const NESTING_MAX: usize = 64;
+
+/// How many brackets are open at most, whatever they are.
+fn nesting(text: &str) -> usize {
+    let (mut open, mut most) = (0_usize, 0);
+    for c in text.chars() {
+        match c {
+            '[' | '(' | '{' => open += 1,
+            ']' | ')' | '}' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        most = most.max(open);
+    }
+    most
+}
+
 /// A parsed template.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Template(Vec<Node>);
 
 impl Template {
     pub fn parse(text: &str) -> Result<Self, String> {
+        if nesting(text) > NESTING_MAX {
+            return Err(format!("more than {NESTING_MAX} brackets are open at once"));
+        }
         parse::template(text).map(Template)
     }
 
@@ -66,14 +87,24 @@ impl Template {
         Ok(out)
     }
 
-    /// The values of the first expression: what sorting, waiting and custom columns look at.
-    pub fn values(&self, root: &Value) -> Result<Vec<Value>, String> {
+    /// The values of the first expression: what sorting, waiting and columns look at.
+    pub fn find<'v>(&'v self, root: &'v Value) -> Result<Vec<&'v Value>, String> {
         let path = self.0.iter().find_map(|node| match node {
             Node::Path(path) => Some(path),
             _ => None,
         });
         path.map_or_else(|| Ok(Vec::new()), |path| eval::path(path, root, root))
     }
+
+    /// The same as values of their own.
+    pub fn values(&self, root: &Value) -> Result<Vec<Value>, String> {
+        Ok(self.find(root)?.into_iter().cloned().collect())
+    }
+}
+
+/// A value as a template prints it.
+pub fn show(value: &Value) -> String {
+    eval::show(value)
 }
 
 #[cfg(test)]
@@ -115,6 +146,12 @@ mod tests {
         ] {
             assert_eq!(print(template), want, "{template}");
         }
+    }
+
+    #[test]
+    fn nesting_is_bounded() {
+        let text = format!("{{.a{}{}}}", "[?(@".repeat(100_000), "==1)]".repeat(100_000));
+        assert!(Template::parse(&text).unwrap_err().contains("brackets"));
     }
 
     #[test]

@@ -2,21 +2,25 @@
 
 use std::cmp::Ordering;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{Comparison, Node, Step};
+use crate::go_text;
+
+/// A path that leads to more values than this says nothing that anybody could read.
+const VALUES_MAX: usize = 1_000_000;
 
 pub(super) fn print(nodes: &[Node], root: &Value, current: &Value, out: &mut String) -> Result<(), String> {
     for node in nodes {
         match node {
             Node::Text(text) => out.push_str(text),
             Node::Path(steps) => {
-                let found: Vec<String> = path(steps, root, current)?.iter().map(show).collect();
+                let found: Vec<String> = path(steps, root, current)?.into_iter().map(show).collect();
                 out.push_str(&found.join(" "));
             }
             Node::Range(steps, body) => {
                 for value in path(steps, root, current)? {
-                    print(body, root, &value, out)?;
+                    print(body, root, value, out)?;
                 }
             }
         }
@@ -24,41 +28,54 @@ pub(super) fn print(nodes: &[Node], root: &Value, current: &Value, out: &mut Str
     Ok(())
 }
 
-fn show(value: &Value) -> String {
+/// A value as output shows it.
+pub(super) fn show(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),
-        Value::Number(number) => machinery::go_text::number(number),
-        other => machinery::go_text::json(&crate::value::sorted(other)),
+        Value::Number(number) => go_text::number(number),
+        other => go_text::json(&sorted(other)),
     }
 }
 
+/// The same with the keys of all maps in order.
+fn sorted(value: &Value) -> Value {
+    let mut value = value.clone();
+    value.sort_all_objects();
+    value
+}
+
 /// The values that a path leads to.
-pub(super) fn path(steps: &[Step], root: &Value, current: &Value) -> Result<Vec<Value>, String> {
-    let mut here = vec![current.clone()];
+pub(super) fn path<'v>(steps: &'v [Step], root: &'v Value, current: &'v Value) -> Result<Vec<&'v Value>, String> {
+    let mut here = vec![current];
     for step in steps {
         let mut next = Vec::new();
         for value in &here {
             take(step, root, current, value, &mut next)?;
+            if next.len() > VALUES_MAX {
+                return Err(format!("more than {VALUES_MAX} values"));
+            }
         }
         here = next;
     }
     Ok(here)
 }
 
-fn take(step: &Step, root: &Value, current: &Value, value: &Value, out: &mut Vec<Value>) -> Result<(), String> {
+fn take<'v>(
+    step: &'v Step,
+    root: &'v Value,
+    current: &'v Value,
+    value: &'v Value,
+    out: &mut Vec<&'v Value>,
+) -> Result<(), String> {
     match step {
-        Step::Root => out.push(root.clone()),
-        Step::Current => out.push(current.clone()),
-        Step::Literal(literal) => out.push(literal.clone()),
-        Step::Field(name) => out.extend(value.get(name).filter(|found| !found.is_null()).cloned()),
+        Step::Root => out.push(root),
+        Step::Current => out.push(current),
+        Step::Literal(literal) => out.push(literal),
+        Step::Field(name) => out.extend(value.get(name).filter(|found| !found.is_null())),
         Step::Wildcard => match value {
-            Value::Array(items) => out.extend(items.iter().cloned()),
-            Value::Object(_) => {
-                if let Value::Object(sorted) = crate::value::sorted(value) {
-                    out.extend(sorted.into_iter().map(|(_, item)| item));
-                }
-            }
+            Value::Array(items) => out.extend(items),
+            Value::Object(map) => out.extend(in_order(map)),
             _ => {}
         },
         Step::Recursive => descend(value, out),
@@ -67,7 +84,7 @@ fn take(step: &Step, root: &Value, current: &Value, value: &Value, out: &mut Vec
             let length = items.len() as i64;
             let at = if *index < 0 { index + length } else { *index };
             match usize::try_from(at).ok().and_then(|at| items.get(at)) {
-                Some(item) => out.push(item.clone()),
+                Some(item) => out.push(item),
                 None => return Err(format!("array index out of bounds: index {at}, length {length}")),
             }
         }
@@ -81,7 +98,7 @@ fn take(step: &Step, root: &Value, current: &Value, value: &Value, out: &mut Vec
             let (from, to) = (place(*from, 0), place(*to, length));
             let mut at = from;
             while at < to {
-                out.push(items[at as usize].clone());
+                out.push(&items[at as usize]);
                 at += step;
             }
         }
@@ -95,7 +112,7 @@ fn take(step: &Step, root: &Value, current: &Value, value: &Value, out: &mut Vec
             let Value::Array(items) = value else { return Ok(()) };
             for item in items {
                 if holds(left, right.as_ref(), root, item)? {
-                    out.push(item.clone());
+                    out.push(item);
                 }
             }
         }
@@ -103,16 +120,19 @@ fn take(step: &Step, root: &Value, current: &Value, value: &Value, out: &mut Vec
     Ok(())
 }
 
+/// The values of a map in the order of their keys.
+fn in_order(map: &Map<String, Value>) -> impl Iterator<Item = &Value> {
+    let mut entries: Vec<(&String, &Value)> = map.iter().collect();
+    entries.sort_by_key(|(key, _)| *key);
+    entries.into_iter().map(|(_, value)| value)
+}
+
 /// The value and everything below it.
-fn descend(value: &Value, out: &mut Vec<Value>) {
-    out.push(value.clone());
+fn descend<'v>(value: &'v Value, out: &mut Vec<&'v Value>) {
+    out.push(value);
     match value {
         Value::Array(items) => items.iter().for_each(|item| descend(item, out)),
-        Value::Object(map) => {
-            let mut keys: Vec<&String> = map.keys().collect();
-            keys.sort();
-            keys.into_iter().for_each(|key| descend(&map[key], out));
-        }
+        Value::Object(map) => in_order(map).for_each(|value| descend(value, out)),
         _ => {}
     }
 }
