@@ -1,6 +1,9 @@
 //! Bodies and responses as the whole server uses them: one boxed body type, so that stored bytes, streams of watch
 //! events and streams from a kubelet are answered alike.
 
+use std::pin::Pin;
+use std::task::{self, Poll};
+
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt};
 use http::{HeaderValue, StatusCode, header};
@@ -44,16 +47,40 @@ pub async fn read_at_most(mut body: Body, max: usize) -> Result<Bytes, BoxError>
 
 /// A body that keeps something alive (a place among the requests being served) until it is sent or given up.
 pub fn guarded<G: Send + 'static>(body: Body, guard: G) -> Body {
-    let mut guard = Some(guard);
     // An empty body is never polled to its end: what it keeps alive is let go at once.
     if http_body::Body::is_end_stream(&body) {
         return body;
     }
-    body.map_frame(move |frame| {
-        let _ = &mut guard;
-        frame
-    })
-    .boxed_unsync()
+    Guarded { body, _guard: guard }.boxed_unsync()
+}
+
+/// A body and what lives as long; its size stays known, so that it is sent with its length.
+struct Guarded<G> {
+    body: Body,
+    _guard: G,
+}
+
+// Nothing in it is ever pinned: the body is a pointer.
+impl<G> Unpin for Guarded<G> {}
+
+impl<G> http_body::Body for Guarded<G> {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut task::Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, BoxError>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// A body that ends, as if it were complete, when `end` does: for streams that would otherwise go on for ever.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use machinery::status::Status;
 use tokio::time::Instant;
 
@@ -19,7 +19,7 @@ use crate::authentication::Peer;
 use crate::authorization::Attributes;
 use crate::metrics::Asked;
 use crate::user::{ANONYMOUS, MASTERS_GROUP};
-use crate::{Body, Context, RequestInfo, Response, Server, UserInfo, body, endpoints, version};
+use crate::{Body, Context, RequestInfo, Response, Server, UserInfo, audit, body, endpoints, version};
 
 pub use limits::Limits;
 
@@ -76,21 +76,50 @@ async fn answer(server: Arc<Server>, caller: Caller, mut request: http::Request<
         }
     };
     let asked = Asked::of(&info);
-    let response = match admit(&server, caller, &mut request, &info, received) {
+    let long_running = is_long_running(&info);
+    let source_ips = source_ips(&caller, request.headers());
+    let user = authenticate(&server, caller, &mut request, &info, received);
+    let record = server.audit.as_ref().and_then(|audit| {
+        audit.begin(&audit::Request {
+            user: user.as_deref().ok(),
+            info: &info,
+            uri: request.uri().path_and_query().map_or("", |uri| uri.as_str()),
+            audit_id: &audit_id,
+            user_agent: &user_agent(&request),
+            source_ips,
+            received,
+        })
+    });
+    let admitted = user.and_then(|user| admit(&server, user, &mut request, &info, record.as_deref()));
+    let response = match admitted {
         Ok(user) => {
             let mut context = Context::new(user, info, received);
             context.user_agent = user_agent(&request);
             context.audit_id = audit_id;
+            if let Some(record) = &record {
+                request = audit::capture::request(record, request).await;
+            }
             within_limits(&server, context, request, &asked).await
         }
         Err(status) => body::status(&status),
+    };
+    let response = match record {
+        Some(record) => audit::capture::response(record, long_running, response).await,
+        None => response,
     };
     server.metrics.answered(&asked, response.status(), started.elapsed());
     response
 }
 
-/// Authentication, impersonation and authorization: whom the request acts as, if it may.
-fn admit(
+fn source_ips(caller: &Caller, headers: &HeaderMap) -> Vec<String> {
+    match caller {
+        Caller::Remote(peer) => audit::source_ips(headers, peer.address),
+        Caller::Known(_) => Vec::new(),
+    }
+}
+
+/// Who asks.
+fn authenticate(
     server: &Server,
     caller: Caller,
     request: &mut http::Request<Body>,
@@ -108,12 +137,34 @@ fn admit(
         },
     };
     server.metrics.authenticated(if user.name == ANONYMOUS { "anonymous" } else { "other" });
+    Ok(user)
+}
+
+/// Impersonation and authorization: whom the request acts as, if it may.
+fn admit(
+    server: &Server,
+    user: Arc<UserInfo>,
+    request: &mut http::Request<Body>,
+    info: &RequestInfo,
+    record: Option<&audit::Record>,
+) -> Result<Arc<UserInfo>, Status> {
     let user = match impersonation::requested(request.headers_mut())? {
         None => user,
-        Some(wanted) => Arc::new(wanted.authorize(&server.authorizer, &user)?),
+        Some(wanted) => {
+            let wanted = Arc::new(wanted.authorize(&server.authorizer, &user)?);
+            if let Some(record) = record {
+                record.impersonated(&wanted);
+            }
+            wanted
+        }
     };
-    server.authorizer.check(&Attributes::of_request(&user, info))?;
-    Ok(user)
+    let attributes = Attributes::of_request(&user, info);
+    let allowed = server.authorizer.check(&attributes);
+    if let Some(record) = record {
+        record.annotate("authorization.k8s.io/decision", if allowed.is_ok() { "allow" } else { "forbid" });
+        record.annotate("authorization.k8s.io/reason", &server.authorizer.authorize(&attributes).1);
+    }
+    allowed.map(|()| user)
 }
 
 /// Serves the request within the number of requests served at once and within its time.

@@ -47,6 +47,13 @@ pub struct Config {
     /// The policies of the mode ABAC.
     pub authorization_policy_file: Option<PathBuf>,
 
+    // Audit
+    /// Which requests are recorded; nothing is recorded without it.
+    pub audit_policy_file: Option<PathBuf>,
+    /// Where events are written; `-` is standard output.
+    pub audit_log_path: Option<PathBuf>,
+    pub audit_log_rotation: crate::audit::log::Rotation,
+
     // Kubelets
     pub kubelet_client_certificate: Option<PathBuf>,
     pub kubelet_client_key: Option<PathBuf>,
@@ -98,6 +105,9 @@ impl Config {
             service_account_jwks_uri: None,
             authorization_mode: vec!["Node".to_owned(), "RBAC".to_owned()],
             authorization_policy_file: None,
+            audit_policy_file: None,
+            audit_log_path: None,
+            audit_log_rotation: crate::audit::log::Rotation::default(),
             kubelet_client_certificate: Some(pki.join("apiserver-kubelet-client.crt")),
             kubelet_client_key: Some(pki.join("apiserver-kubelet-client.key")),
             kubelet_certificate_authority: Some(pki.join("ca.crt")),

@@ -7,6 +7,7 @@
 //! live in this process.
 
 pub mod admission;
+pub mod audit;
 pub mod authentication;
 pub mod authorization;
 pub mod body;

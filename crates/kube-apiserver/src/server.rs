@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::{Audit, AuditError};
 use crate::authentication::static_tokens::{StaticTokenError, StaticTokens};
 use crate::authentication::x509::{ClientCa, ClientCaError};
 use crate::authentication::{Authenticator, IssuerError, RegistryObjects, TokenIssuer};
@@ -30,6 +31,7 @@ pub struct Server {
     pub tokens: TokenIssuer,
     pub metrics: Metrics,
     pub health: Health,
+    pub(crate) audit: Option<Audit>,
     pub(crate) client_ca: Option<ClientCa>,
     pub(crate) limits: Limits,
     pub(crate) backends: Backends,
@@ -61,6 +63,8 @@ pub enum StartError {
     ClientCa(#[source] ClientCaError),
     #[error("failed to prepare connections to kubelets")]
     Backends(#[source] BackendsError),
+    #[error("failed to prepare the audit log")]
+    Audit(#[from] AuditError),
     #[error("failed to prepare TLS")]
     Tls(#[source] TlsError),
     #[error("the API lacks the kinds of RBAC")]
@@ -113,6 +117,7 @@ impl Server {
             tokens,
             metrics: Metrics::new(),
             health,
+            audit: Audit::open(&config)?,
             client_ca,
             limits: Limits::new(&config),
             backends: Backends::open(&config).map_err(StartError::Backends)?,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::ArgAction::Set;
+use kube_apiserver::audit::log::Rotation;
 use kube_apiserver::{Config, Server};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -85,6 +86,23 @@ pub struct Flags {
     /// Authorizers in order; this server has Node,RBAC
     #[arg(long, value_name = "MODES", value_delimiter = ',', default_value = "Node,RBAC")]
     authorization_mode: Vec<String>,
+
+    // Audit
+    /// File with the audit policy
+    #[arg(long, value_name = "FILE")]
+    audit_policy_file: Option<PathBuf>,
+    /// File to which audit events are written; - is standard output
+    #[arg(long, value_name = "FILE")]
+    audit_log_path: Option<PathBuf>,
+    /// Megabytes of an audit log before it is set aside
+    #[arg(long, value_name = "MB", default_value_t = 0)]
+    audit_log_maxsize: u64,
+    /// How many old audit logs are kept; 0 keeps all
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    audit_log_maxbackup: usize,
+    /// How many days old audit logs are kept; 0 keeps them for ever
+    #[arg(long, value_name = "DAYS", default_value_t = 0)]
+    audit_log_maxage: u64,
 
     // Kubelets
     /// File with the client certificate for kubelets
@@ -196,6 +214,13 @@ impl Flags {
         config.min_request_timeout = Duration::from_secs(self.min_request_timeout);
         config.max_requests_inflight = self.max_requests_inflight;
         config.max_mutating_requests_inflight = self.max_mutating_requests_inflight;
+        config.audit_policy_file = self.audit_policy_file;
+        config.audit_log_path = self.audit_log_path;
+        config.audit_log_rotation = Rotation {
+            size_max_megabytes: self.audit_log_maxsize,
+            backups_max: self.audit_log_maxbackup,
+            age_max_days: self.audit_log_maxage,
+        };
         config.client_ca_file = self.client_ca_file;
         config.token_auth_file = self.token_auth_file;
         config.anonymous_auth = self.anonymous_auth;
