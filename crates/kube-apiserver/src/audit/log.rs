@@ -112,7 +112,7 @@ fn remove_old(path: &Path, rotation: Rotation, now: jiff::Timestamp) -> std::io:
             backups.push((time, entry.path()));
         }
     }
-    backups.sort_by(|a, b| b.0.cmp(&a.0));
+    backups.sort_by_key(|(time, _)| std::cmp::Reverse(*time));
     let age_max_seconds = i64::try_from(rotation.age_max_days).unwrap_or(i64::MAX).saturating_mul(24 * 60 * 60);
     for (i, (time, backup)) in backups.iter().enumerate() {
         let too_many = rotation.backups_max > 0 && i >= rotation.backups_max;

@@ -124,7 +124,8 @@ impl Policy {
 
 impl Rule {
     fn fault(&self) -> Option<String> {
-        if !self.non_resource_urls.is_empty() && !(self.resources.is_empty() && self.namespaces.is_empty()) {
+        let about_resources = !self.resources.is_empty() || !self.namespaces.is_empty();
+        if !self.non_resource_urls.is_empty() && about_resources {
             return Some(
                 "nonResourceURLs: Invalid value: rules cannot apply to both regular resources and non-resource URLs"
                     .to_owned(),
