@@ -1,5 +1,7 @@
 //! Checks that many kinds share, each with upstream's words.
 
+mod conditions;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -9,6 +11,8 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use machinery::field::{Error, ErrorList, Path};
 use machinery::names;
 use machinery::quantity::Quantity;
+
+pub use conditions::conditions;
 
 /// One `Invalid` per message.
 pub fn each(path: &Path, value: &str, messages: Vec<String>) -> ErrorList {

@@ -30,6 +30,10 @@ pub trait Custom: Send + Sync {
     fn decode(&self, version: &str, parsed: Parsed, mode: FieldValidation) -> Result<Decoded, String>;
     /// Brings an object into the form in which it is stored and sent.
     fn canonicalize(&self, object: &mut Value);
+    /// Stored objects, whatever their versions, as they are read in `version`: with today's defaults, converted and pruned.
+    fn read(&self, objects: Vec<Value>, version: &str) -> Result<Vec<Value>, Status>;
+    /// Brings objects into `version`.
+    fn convert(&self, objects: Vec<Value>, version: &str) -> Result<Vec<Value>, Status>;
     fn default(&self, object: &mut Value) -> Result<(), Status>;
     fn prepare_create(&self, object: &mut Value) -> Result<(), Status>;
     fn validate(&self, object: &Value) -> ErrorList;

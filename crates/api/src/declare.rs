@@ -103,14 +103,32 @@ pub mod erase {
     pub fn mutate<T: DeserializeOwned + Serialize>(value: &mut Value, f: impl FnOnce(&mut T)) -> Result<(), Status> {
         let managed =
             value.get_mut("metadata").and_then(Value::as_object_mut).and_then(|m| m.shift_remove("managedFields"));
-        let mut typed: T =
-            serde_json::from_value(std::mem::take(value)).map_err(|e| Status::bad_request(e.to_string()))?;
+        let mut typed: T = T::deserialize(&*value).map_err(|e| Status::bad_request(e.to_string()))?;
         f(&mut typed);
-        *value = serde_json::to_value(&typed).map_err(|e| Status::internal(e.to_string()))?;
+        let mut written = serde_json::to_value(&typed).map_err(|e| Status::internal(e.to_string()))?;
+        drop_added_empty_lists(&mut written, value);
+        *value = written;
         if let (Some(managed), Some(metadata)) = (managed, value.get_mut("metadata").and_then(Value::as_object_mut)) {
             metadata.insert("managedFields".to_string(), managed);
         }
         Ok(())
+    }
+
+    /// Typed forms write lists that nobody gave as empty ones; stated and left out are not the same to field managers.
+    fn drop_added_empty_lists(written: &mut Value, given: &Value) {
+        match (written, given) {
+            (Value::Object(written), Value::Object(given)) => written.retain(|key, value| match given.get(key) {
+                None | Some(Value::Null) => value.as_array().is_none_or(|items| !items.is_empty()),
+                Some(given) => {
+                    drop_added_empty_lists(value, given);
+                    true
+                }
+            }),
+            (Value::Array(written), Value::Array(given)) if written.len() == given.len() => {
+                written.iter_mut().zip(given).for_each(|(written, given)| drop_added_empty_lists(written, given));
+            }
+            _ => {}
+        }
     }
 
     /// Asks `f` about the typed form.

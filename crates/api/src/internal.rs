@@ -93,6 +93,7 @@ fn go_name(json: &str) -> String {
         ("grpc", "GRPC"),
         ("cephfs", "CephFS"),
         ("storageos", "StorageOS"),
+        ("cidrs", "CIDRs"),
         ("type", "Type"),
         ("awsElasticBlockStore", "AWSElasticBlockStore"),
         ("setHostnameAsFQDN", "SetHostnameAsFQDN"),

@@ -24,6 +24,8 @@ pub struct Kind {
     pub verbs: &'static [Verb],
     /// Answers reviews and never stores: only `create` exists.
     pub is_virtual: bool,
+    /// Made when it is read, from what the server sees: nothing of it is stored.
+    pub is_computed: bool,
     /// Has a `status` subresource.
     pub status: bool,
     pub scale: Option<Scale>,
@@ -38,6 +40,8 @@ pub struct Kind {
     pub cells: fn(&Value, Timestamp) -> Vec<Value>,
     /// A row's conditions: `Completed` for what will not run again, else none.
     pub row_conditions: Option<fn(&Value) -> Vec<Value>>,
+    /// The rows of a list's table stand by this number, those with the same by name; without it by name alone.
+    pub row_rank: Option<fn(&Value) -> i64>,
     pub hooks: Hooks,
     /// Graceful deletion: from the object and the requested seconds to the seconds that apply; 0 deletes at once.
     /// Without it objects are deleted at once (finalizers apart).
@@ -50,6 +54,8 @@ pub struct Kind {
     pub generation: bool,
     /// The propagation policy of a delete that names none orphans dependents (old versions of ReplicationController).
     pub orphan_by_default: bool,
+    /// Told to whoever deletes one without saying what becomes of its dependents.
+    pub delete_warning: Option<&'static str>,
     /// Set where the kind was declared at run time: it stands for the hooks and whatever else differs between versions.
     pub custom: Option<&'static dyn Custom>,
 }
@@ -68,6 +74,7 @@ impl Kind {
         versions: &[],
         verbs: Verb::ALL,
         is_virtual: false,
+        is_computed: false,
         status: false,
         scale: None,
         subresources: &[],
@@ -76,12 +83,14 @@ impl Kind {
         columns: &[],
         cells: |_, _| Vec::new(),
         row_conditions: None,
+        row_rank: None,
         hooks: Hooks::NONE,
         grace_period_seconds: None,
         create_on_update: false,
         unconditional_update: true,
         generation: false,
         orphan_by_default: false,
+        delete_warning: None,
         custom: None,
     };
 
@@ -126,6 +135,8 @@ pub struct Version {
     pub convert: Option<Convert>,
     /// Checks of this version beside the kind's hooks: (new, old when it is an update), both in storage form.
     pub validate: Option<fn(&Value, Option<&Value>) -> ErrorList>,
+    /// All checks of what comes in this version, in place of the kind's hooks: an old version may know fewer rules.
+    pub check_instead: Option<fn(&Value, Option<&Value>) -> ErrorList>,
     /// Field labels of this version, when they differ from the kind's.
     pub selectable_fields: Option<&'static [SelectableField]>,
 }
@@ -144,6 +155,7 @@ impl Version {
             default: None,
             convert: None,
             validate: None,
+            check_instead: None,
             selectable_fields: None,
         }
     }
@@ -187,11 +199,15 @@ impl Version {
         let old = self.deprecated.as_ref()?;
         let gone = old.removed.map(|removed| format!(", unavailable in v{removed}+")).unwrap_or_default();
         let (version, name) = (self.api_version(kind), kind.kind);
-        Some(format!("{version} {name} is deprecated in v{}+{gone}; use {}", old.since, old.replacement))
+        let instead = if old.replacement.is_empty() { String::new() } else { format!("; use {}", old.replacement) };
+        Some(format!("{version} {name} is deprecated in v{}+{gone}{instead}", old.since))
     }
 
     /// What is wrong with a create (`old` is none) or an update that came in this version.
     pub fn check(&self, kind: &Kind, new: &Value, old: Option<&Value>) -> ErrorList {
+        if let Some(check) = self.check_instead {
+            return check(new, old);
+        }
         let mut errors = self.own_errors(new, old);
         errors.extend(match old {
             None => kind.validate(new),
@@ -206,7 +222,8 @@ impl Version {
     }
 }
 
-/// Since when a version is old, when upstream took it away (it stays here), and what to use (`apps/v1 Deployment`).
+/// Since when a version is old, when upstream took it away (it stays here), and what to use (`apps/v1 Deployment`; empty:
+/// there is nothing else).
 pub struct Deprecated {
     pub since: &'static str,
     pub removed: Option<&'static str>,

@@ -17,20 +17,26 @@ pub mod structural;
 pub mod value;
 mod workload;
 
+pub mod apiextensions;
 pub mod apps;
+pub mod batch;
 pub mod core;
 
 pub mod coordination;
 pub mod discovery;
+pub mod flowcontrol;
 pub mod networking;
 pub mod node;
 pub mod rbac;
 pub mod scheduling;
 pub mod storage;
 
+pub mod admissionregistration;
+pub mod apiregistration;
 pub mod authentication;
 pub mod authorization;
 pub mod autoscaling;
+pub mod certificates;
 pub mod policy;
 
 pub use custom::{Custom, ScaleRef, TypeRef, TypesRef};
@@ -56,14 +62,27 @@ pub static ALL: &[&Kind] = &[
     &core::node::KIND,
     &core::event::KIND,
     &core::binding::KIND,
+    &core::component_status::KIND,
     &core::persistent_volume::KIND,
     &core::persistent_volume_claim::KIND,
     &apps::replicaset::KIND,
     &apps::deployment::KIND,
+    &apps::daemon_set::KIND,
+    &apps::stateful_set::KIND,
     &apps::controller_revision::KIND,
+    &batch::job::KIND,
+    &batch::cron_job::KIND,
+    &apiextensions::custom_resource_definition::KIND,
     &coordination::lease::KIND,
     &discovery::endpoint_slice::KIND,
+    &networking::ingress::KIND,
     &networking::ingress_class::KIND,
+    &networking::network_policy::KIND,
+    &autoscaling::horizontal_pod_autoscaler::KIND,
+    &certificates::certificate_signing_request::KIND,
+    &networking::service_cidr::KIND,
+    &networking::ip_address::KIND,
+    &policy::pod_disruption_budget::KIND,
     &scheduling::priority_class::KIND,
     &storage::storage_class::KIND,
     &storage::volume_attributes_class::KIND,
@@ -76,6 +95,15 @@ pub static ALL: &[&Kind] = &[
     &rbac::role_binding::KIND,
     &rbac::cluster_role::KIND,
     &rbac::cluster_role_binding::KIND,
+    &admissionregistration::validating_webhook_configuration::KIND,
+    &admissionregistration::mutating_webhook_configuration::KIND,
+    &admissionregistration::validating_admission_policy::KIND,
+    &admissionregistration::validating_admission_policy_binding::KIND,
+    &admissionregistration::mutating_admission_policy::KIND,
+    &admissionregistration::mutating_admission_policy_binding::KIND,
+    &apiregistration::api_service::KIND,
+    &flowcontrol::flow_schema::KIND,
+    &flowcontrol::priority_level_configuration::KIND,
     &authentication::token_review::KIND,
     &authentication::self_subject_review::KIND,
     &authorization::subject_access_review::KIND,

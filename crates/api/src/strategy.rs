@@ -71,6 +71,14 @@ pub fn copy_field(new: &mut Value, old: &Value, field: &str) {
     }
 }
 
+/// Takes the resourceVersion that a write was made from over into what is made of it.
+pub fn keep_resource_version(new: &mut Value, given: &Value) {
+    let version = given.pointer("/metadata/resourceVersion");
+    if let (Some(version), Some(metadata)) = (version, new.get_mut("metadata").and_then(Value::as_object_mut)) {
+        metadata.insert("resourceVersion".to_string(), version.clone());
+    }
+}
+
 /// Takes `field` away.
 pub fn drop_field(object: &mut Value, field: &str) {
     if let Some(object) = object.as_object_mut() {

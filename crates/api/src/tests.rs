@@ -13,12 +13,12 @@ use crate::{ALL, BODIES, find};
 use oracle::{Tally, Write};
 
 /// Equal answers known so far: a change may raise them only.
-const FLOOR_CREATED: usize = 293;
-const FLOOR_CREATES_REFUSED: usize = 276;
-const FLOOR_UPDATED: usize = 144;
-const FLOOR_UPDATES_REFUSED: usize = 68;
-const FLOOR_WARNED: usize = 449;
-const FLOOR_READ_ROWS: usize = 51;
+const FLOOR_CREATED: usize = 517;
+const FLOOR_CREATES_REFUSED: usize = 505;
+const FLOOR_UPDATED: usize = 176;
+const FLOOR_UPDATES_REFUSED: usize = 106;
+const FLOOR_WARNED: usize = 745;
+const FLOOR_READ_ROWS: usize = 76;
 
 #[test]
 fn declarations_are_complete() {
@@ -41,7 +41,9 @@ fn declarations_are_complete() {
         }
         assert_eq!(kind.list_kind, format!("{}List", kind.kind));
         let cells = (kind.cells)(&json!({"metadata": {"name": "x"}}), jiff::Timestamp::UNIX_EPOCH);
-        assert_eq!(cells.len(), kind.columns.len(), "{}: a cell for each column", kind.kind);
+        // Upstream's table of addresses has an age without a column for it.
+        let without_column = usize::from(kind.plural == "ipaddresses");
+        assert_eq!(cells.len(), kind.columns.len() + without_column, "{}: a cell for each column", kind.kind);
     }
 }
 

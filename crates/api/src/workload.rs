@@ -5,21 +5,23 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use machinery::field::{Error, ErrorList, Path};
 use machinery::labels::Selector;
+use machinery::names as text_names;
 use serde_json::Value;
 
 use crate::checks;
-use crate::core::pod::validate;
+use crate::core::pod::{self, validate};
 
-/// A label selector of a workload: given, well formed, and selecting something.
-pub fn selector(selector: Option<&LabelSelector>, path: &Path) -> (ErrorList, Option<Selector>) {
+/// A label selector of a workload: given, well formed, and selecting something. `kind` is for the words.
+pub fn selector(selector: Option<&LabelSelector>, kind: &str, path: &Path) -> (ErrorList, Option<Selector>) {
     let Some(selector) = selector else { return (vec![Error::required(path, "")], Some(Selector::nothing())) };
     let mut errors = checks::label_selector(selector, path);
     let is_empty = selector.match_labels.as_ref().is_none_or(BTreeMap::is_empty)
         && selector.match_expressions.as_ref().is_none_or(Vec::is_empty);
     if is_empty {
-        errors.push(Error::invalid(path, selector, "empty selector is invalid for deployment"));
+        errors.push(Error::invalid(path, selector, format!("empty selector is invalid for {kind}")));
     }
     let value = serde_json::to_value(selector).unwrap_or(Value::Null);
     match Selector::from_label_selector(&value) {
@@ -33,13 +35,24 @@ pub fn selector(selector: Option<&LabelSelector>, path: &Path) -> (ErrorList, Op
 
 /// A template whose pods the selector finds, and which run for ever. `kind` is for the words.
 pub fn template(template: &PodTemplateSpec, selector: &Selector, kind: &str, path: &Path) -> ErrorList {
-    let mut errors = ErrorList::new();
+    let mut errors: ErrorList = unmatched_labels(template, selector, path).into_iter().collect();
+    errors.extend(lasting_template(template, kind, path));
+    errors
+}
+
+/// Pods of the template that the selector would not find.
+pub fn unmatched_labels(template: &PodTemplateSpec, selector: &Selector, path: &Path) -> Option<Error> {
     let labels = template.metadata.as_ref().and_then(|m| m.labels.as_ref());
-    if !selector.is_everything() && !selector.matches(|key: &str| labels.and_then(|labels| labels.get(key).cloned())) {
-        let metadata = path.child("metadata");
-        errors.push(Error::invalid(&metadata.child("labels"), labels, "`selector` does not match template `labels`"));
-    }
-    errors.extend(validate::template(template, path));
+    let finds =
+        selector.is_everything() || selector.matches(|key: &str| labels.and_then(|labels| labels.get(key).cloned()));
+    let metadata = path.child("metadata");
+    let labels_path = metadata.child("labels");
+    (!finds).then(|| Error::invalid(&labels_path, labels, "`selector` does not match template `labels`"))
+}
+
+/// A template whose pods run for ever.
+pub fn lasting_template(template: &PodTemplateSpec, kind: &str, path: &Path) -> ErrorList {
+    let mut errors = validate::template(template, path);
     let default = PodSpec::default();
     let spec = template.spec.as_ref().unwrap_or(&default);
     let at = path.child("spec");
@@ -53,6 +66,44 @@ pub fn template(template: &PodTemplateSpec, selector: &Selector, kind: &str, pat
         errors.push(Error::forbidden(&at.child("activeDeadlineSeconds"), detail));
     }
     errors
+}
+
+/// Warnings about the pods that a template makes.
+pub fn template_warnings(new: &PodTemplateSpec, old: Option<&PodTemplateSpec>) -> Vec<String> {
+    pod::warnings::template(new, old, &Path::new("spec.template"))
+}
+
+/// A number of pods, or a share of them.
+pub fn positive_or_percent(value: &IntOrString, path: &Path) -> ErrorList {
+    match value {
+        IntOrString::Int(number) => checks::non_negative((*number).into(), path).into_iter().collect(),
+        IntOrString::String(text) => checks::each(path, text, text_names::percent(text)),
+    }
+}
+
+/// A share is at most everything.
+pub fn at_most_all(value: &IntOrString, path: &Path) -> Option<Error> {
+    let IntOrString::String(text) = value else { return None };
+    percent(text).filter(|percent| *percent > 100)?;
+    Some(Error::invalid(path, value, "must not be greater than 100%"))
+}
+
+/// Whether a number or share is none at all; what cannot be read is none.
+pub fn is_zero(value: &IntOrString) -> bool {
+    match value {
+        IntOrString::Int(number) => *number == 0,
+        IntOrString::String(text) => percent(text).unwrap_or(0) == 0,
+    }
+}
+
+fn percent(text: &str) -> Option<i64> {
+    text.strip_suffix('%')?.parse().ok()
+}
+
+/// A count of collisions only ever grows.
+pub fn collisions(now: Option<i32>, was: Option<i32>, path: &Path) -> Option<Error> {
+    was.filter(|was| now.is_none_or(|now| now < *was))?;
+    Some(Error::invalid(&path.child("collisionCount"), now, "cannot be decremented"))
 }
 
 /// Replica counts of a status: none negative, none larger than what it is a part of.

@@ -1,5 +1,6 @@
-//! What a cluster brings along beyond upstream's API server: the Service through which its DNS is reached, and the rights
-//! of the DNS server. Written again at each start, so that what was damaged comes back.
+//! What a cluster brings along beyond upstream's API server: the Service through which its DNS is reached. Written again at
+//! each start, so that what was damaged comes back. The DNS server needs no rights of its own: it reads Services and their
+//! endpoints through the service proxy's caches.
 
 use anyhow::{Context, Result};
 use kube::Client;
@@ -7,29 +8,10 @@ use serde_json::{Value, json};
 
 use crate::plan::NodePlan;
 
-/// The service account that the cluster's DNS acts as; upstream's add-on of the same purpose has this name.
-pub const DNS_ACCOUNT: &str = "coredns";
-
-/// Makes the Service, role and binding of the cluster's DNS, and the endpoint slice of this node's server.
+/// Makes the Service of the cluster's DNS and the endpoint slice of this node's server.
 pub async fn ensure_dns(client: &Client, node: &NodePlan) -> Result<()> {
     let labels =
         json!({"k8s-app": "kube-dns", "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "CoreDNS"});
-    let roles = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
-    let bindings = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
-    ensure(client, roles, json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "system:coredns"},
-        "rules": [
-            {"apiGroups": [""], "resources": ["endpoints", "services", "pods", "namespaces"], "verbs": ["list", "watch"]},
-            {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]},
-        ],
-    }))
-    .await?;
-    ensure(client, bindings, json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "system:coredns"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:coredns"},
-        "subjects": [{"kind": "ServiceAccount", "name": DNS_ACCOUNT, "namespace": "kube-system"}],
-    }))
-    .await?;
     ensure(
         client,
         "/api/v1/namespaces/kube-system/services",

@@ -69,6 +69,9 @@ pub struct ClusterArgs {
     /// CSV file of static bearer tokens: token,user,uid,"group1,group2"
     #[arg(long, value_name = "FILE")]
     pub token_auth_file: Option<PathBuf>,
+    /// File that says which resources are encrypted in the store, and how; changes are taken over without a restart
+    #[arg(long, value_name = "FILE")]
+    pub encryption_provider_config: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -6,14 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use client::{Environment, Reflectors};
 use kube::Client;
 use kube_apiserver::{Server, UserInfo};
-use tokio::task::JoinSet;
+use kube_controller_manager::controllers::MANAGER;
+use kube_controller_manager::controllers::certificates::signing::SignCertificate;
+use kube_controller_manager::controllers::service_account_token::Sign;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::command_line;
 use crate::kubeconfig;
 use crate::layout::Layout;
-use crate::pki::{Pki, Usage};
+use crate::pki::{Pki, Signer, Usage};
 use crate::plan::ClusterPlan;
 
 /// A running control plane.
@@ -24,6 +29,14 @@ pub struct ControlPlane {
 /// What a component names itself in its requests.
 pub fn user_agent(component: &str) -> String {
     format!("{component}/{} (linux/{}) canopus", kube_apiserver::version::GIT_VERSION, std::env::consts::ARCH)
+}
+
+/// Issues certificates by an authority that is at hand.
+pub fn certificate_signer(signer: Signer) -> SignCertificate {
+    Arc::new(move |request: &[u8], usages: &[&str], seconds: i64| {
+        let lifetime = Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
+        signer.sign(request, usages, lifetime).map_err(|error| format!("{error:#}"))
+    })
 }
 
 impl ControlPlane {
@@ -41,6 +54,10 @@ impl ControlPlane {
         config.advertise_address = plan.advertise_address;
         config.service_cluster_ip_range = plan.service_cluster_ip_range.clone();
         config.token_auth_file = plan.token_auth_file.clone();
+        config.flags = command_line::remembered();
+        config.enable_bootstrap_token_auth = true;
+        config.encryption_provider_config = plan.encryption_provider_config.clone();
+        config.encryption_provider_config_automatic_reload = true;
         let address = SocketAddr::new(plan.bind_address, plan.secure_port);
         let listener =
             std::net::TcpListener::bind(address).with_context(|| format!("failed to listen at {address}"))?;
@@ -54,27 +71,45 @@ impl ControlPlane {
         let control_plane = Self { server };
         let clients: kube_controller_manager::controllers::Clients = {
             let server = control_plane.server.clone();
-            Arc::new(move |account| client(&server, service_account("kube-system", account), "kube-controller-manager"))
+            Arc::new(move |account| {
+                let user = match account {
+                    MANAGER => UserInfo::new(MANAGER, ["system:authenticated"]),
+                    account => service_account("kube-system", account),
+                };
+                client(&server, user, "kube-controller-manager")
+            })
         };
+        // Controllers and scheduler look at the same pods and nodes; each writes under its own name.
+        let reader = clients("generic-garbage-collector");
+        let caches = Reflectors::new(reader, Environment::system(), shutdown.clone());
         let options = kube_controller_manager::Options {
+            reflectors: Some(caches.clone()),
             root_ca: Some(Pki::open(&layout.pki())?.authority()?),
+            sign_token: Some(token_signer(&control_plane.server)),
+            sign_certificate: Some(certificate_signer(Signer::open(
+                &layout.pki().join("ca.crt"),
+                &layout.pki().join("ca.key"),
+            )?)),
             ..kube_controller_manager::Options::default()
         };
-        tasks.spawn({
+        let running = tasks.spawn({
             let shutdown = shutdown.clone();
             async move {
                 kube_controller_manager::run(clients, options, shutdown).await;
                 Ok(())
             }
         });
+        control_plane.server.components.look_at("controller-manager", is_running(running));
         let scheduler = control_plane.client("system:kube-scheduler", &[], "kube-scheduler");
-        tasks.spawn({
+        let options = kube_scheduler::Options { caches_are_shared: true, ..kube_scheduler::Options::default() };
+        let running = tasks.spawn({
             let shutdown = shutdown.clone();
             async move {
-                kube_scheduler::run(scheduler, kube_scheduler::Options::default(), shutdown).await;
+                kube_scheduler::run(scheduler, caches, options, shutdown).await;
                 Ok(())
             }
         });
+        control_plane.server.components.look_at("scheduler", is_running(running));
         Ok(control_plane)
     }
 
@@ -83,11 +118,6 @@ impl ControlPlane {
         let groups = groups.iter().copied().chain(["system:authenticated"]).map(str::to_owned).collect();
         let user = UserInfo { name: name.to_owned(), groups, ..UserInfo::default() };
         client(&self.server, user, component)
-    }
-
-    /// A client that acts as a service account of `kube-system`.
-    pub fn service_account_client(&self, account: &str, component: &str) -> Client {
-        client(&self.server, service_account("kube-system", account), component)
     }
 }
 
@@ -102,6 +132,19 @@ fn service_account(namespace: &str, name: &str) -> UserInfo {
         groups: groups.map(str::to_owned).to_vec(),
         ..UserInfo::default()
     }
+}
+
+/// Whether a part of this process still is there.
+fn is_running(task: AbortHandle) -> impl Fn() -> Result<(), String> {
+    move || if task.is_finished() { Err("it is not running".to_owned()) } else { Ok(()) }
+}
+
+/// Makes the tokens of Secrets with the server's key.
+fn token_signer(server: &Arc<Server>) -> Sign {
+    let tokens = server.tokens.clone();
+    Arc::new(move |namespace: &str, name: &str, uid: &str, secret: &str| {
+        tokens.issue_legacy(namespace, name, uid, secret).map_err(|error| error.to_string())
+    })
 }
 
 /// Certificates of the server and its clients, and the administrator's kubeconfig.

@@ -3,6 +3,7 @@
 
 mod addons;
 mod cli;
+mod command_line;
 mod components;
 mod control_plane;
 mod down;
@@ -22,7 +23,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 use tracing_subscriber::EnvFilter;
 
 use cli::{Cli, Command};
@@ -60,7 +61,9 @@ fn use_crypto() {
 }
 
 fn canopus(arguments: Vec<OsString>) -> ExitCode {
-    let cli = Cli::parse_from(arguments);
+    let matches = Cli::command().get_matches_from(arguments);
+    command_line::remember(&Cli::command(), &matches);
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     use_crypto();
     log_to_standard_error(LOG_FILTER);
     block_on(async {

@@ -2,9 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use client::{Environment, Reflectors};
 use kube::Client;
+use kubelet::eviction::{Amount, Signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -19,8 +22,8 @@ const PAUSE_IMAGE: &str = "localhost/canopus/pause:1";
 /// The identities that the node's components act under.
 pub struct Clients {
     pub kubelet: Client,
+    /// Services and their endpoints are read under this name, once for the proxy and DNS.
     pub proxy: Client,
-    pub dns: Client,
     /// Writes the add-ons.
     pub admin: Client,
 }
@@ -51,8 +54,10 @@ pub async fn start(
     })
     .await?
     .context("failed to make the pod network")?;
-    start_proxy(plan, clients.proxy, tasks, shutdown);
-    start_dns(plan, clients.dns, clients.admin, tasks, shutdown);
+    let caches = |client| Reflectors::new(client, Environment::system(), shutdown.clone());
+    let services = caches(clients.proxy);
+    start_proxy(plan, services.clone(), tasks, shutdown);
+    start_dns(plan, services, clients.admin, tasks, shutdown);
 
     let socket = runtime.await?.context("failed to start the container runtime")?;
     if plan.container_runtime_endpoint.is_none() {
@@ -71,8 +76,9 @@ pub async fn start(
         });
     }
     let config = kubelet_config(plan, layout, &socket)?;
+    let caches = caches(clients.kubelet);
     let shutdown = shutdown.clone();
-    tasks.spawn(async move { kubelet::run(clients.kubelet, config, shutdown).await.context("the kubelet failed") });
+    tasks.spawn(async move { kubelet::run(caches, config, shutdown).await.context("the kubelet failed") });
     Ok(())
 }
 
@@ -109,10 +115,23 @@ fn kubelet_config(plan: &NodePlan, layout: &Layout, socket: &std::path::Path) ->
     config.cluster_dns = vec![plan.cluster_dns];
     config.pod_cidr = Some(plan.network.subnet.to_string());
     config.version = kube_apiserver::version::GIT_VERSION.into();
+    // What no registry has cannot be pulled again: the image of sandboxes, and others that were built for this machine.
+    config.kept_images = vec!["localhost/".into()];
+    // A machine of one's own is often fuller than a server: its pods go only when there is really no room.
+    for threshold in &mut config.eviction.thresholds {
+        if matches!(threshold.signal, Signal::NodefsAvailable | Signal::ImagefsAvailable) {
+            threshold.amount = Amount::Percent(5.0);
+        }
+    }
     Ok(config)
 }
 
-fn start_proxy(plan: &NodePlan, client: Client, tasks: &mut JoinSet<Result<()>>, shutdown: &CancellationToken) {
+fn start_proxy(
+    plan: &NodePlan,
+    caches: Arc<Reflectors>,
+    tasks: &mut JoinSet<Result<()>>,
+    shutdown: &CancellationToken,
+) {
     let config = kube_proxy::Config {
         node_name: plan.name.clone(),
         cluster_cidr: plan.network.cluster_cidr.to_string(),
@@ -120,12 +139,12 @@ fn start_proxy(plan: &NodePlan, client: Client, tasks: &mut JoinSet<Result<()>>,
         healthz_bind_address: Some(SocketAddr::new(IpAddr::from([0, 0, 0, 0]), plan.healthz_port)),
     };
     let shutdown = shutdown.clone();
-    tasks.spawn(async move { kube_proxy::run(client, config, shutdown).await.context("the service proxy failed") });
+    tasks.spawn(async move { kube_proxy::run(caches, config, shutdown).await.context("the service proxy failed") });
 }
 
 fn start_dns(
     plan: &NodePlan,
-    client: Client,
+    caches: Arc<Reflectors>,
     admin: Client,
     tasks: &mut JoinSet<Result<()>>,
     shutdown: &CancellationToken,
@@ -137,21 +156,15 @@ fn start_dns(
     };
     let (plan, stop) = (plan.clone(), shutdown.clone());
     tasks.spawn(async move {
-        // The add-on holds the server's rights, so it comes first; with the API server away, DNS starts all the same.
-        let written = addons::ensure_dns(&admin, &plan).await;
-        let serve = async { dns::run(client, config, stop.clone()).await.context("the cluster's DNS failed") };
-        let retry = async {
-            if written.is_err() {
-                keep_writing(&admin, &plan, &stop).await
-            }
-        };
-        let (served, ()) = tokio::join!(serve, retry);
+        // With the API server away, DNS starts all the same.
+        let serve = async { dns::run(caches, config, stop.clone()).await.context("the cluster's DNS failed") };
+        let (served, ()) = tokio::join!(serve, write_add_on(&admin, &plan, &stop));
         served
     });
 }
 
 /// Writes the DNS add-on as soon as the API server takes it.
-async fn keep_writing(admin: &Client, plan: &NodePlan, stop: &CancellationToken) {
+async fn write_add_on(admin: &Client, plan: &NodePlan, stop: &CancellationToken) {
     let mut pause = std::time::Duration::from_millis(50);
     while let Err(error) = addons::ensure_dns(admin, plan).await {
         tracing::warn!("failed to write the DNS add-on, which is tried again: {error:#}");

@@ -4,12 +4,12 @@
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
 
 const AUTHORITY_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -140,6 +140,74 @@ impl Pki {
     }
 }
 
+/// Issues certificates for keys that others have: what `--cluster-signing-cert-file` and its key are for.
+pub struct Signer {
+    issuer: Issuer<'static, KeyPair>,
+    /// When the authority itself expires; nothing that it issues lives longer.
+    expires: SystemTime,
+}
+
+impl Signer {
+    pub fn open(certificate_file: &Path, key_file: &Path) -> Result<Self> {
+        let key =
+            KeyPair::from_pem(&read(key_file)?).with_context(|| format!("failed to read {}", key_file.display()))?;
+        let certificate = read(certificate_file)?;
+        let failed = || format!("failed to read {}", certificate_file.display());
+        let issuer = Issuer::from_ca_cert_pem(&certificate, key).with_context(failed)?;
+        let expires = machinery::certificates::not_after(certificate.as_bytes()).with_context(failed)?;
+        Ok(Self { issuer, expires: expires.into() })
+    }
+
+    /// The certificate in PEM that a request in PEM asks for, for these usages and so long.
+    pub fn sign(&self, request: &[u8], usages: &[&str], lifetime: Duration) -> Result<Vec<u8>> {
+        let text = std::str::from_utf8(request).context("the request is no text")?;
+        let mut request = CertificateSigningRequestParams::from_pem(text).context("failed to read the request")?;
+        let parameters = &mut request.params;
+        set_validity(parameters, lifetime);
+        parameters.not_after = parameters.not_after.min(self.expires.into());
+        parameters.is_ca = IsCa::ExplicitNoCa;
+        parameters.use_authority_key_identifier_extension = true;
+        parameters.key_usages = usages.iter().filter_map(|usage| key_usage(usage)).collect();
+        parameters.extended_key_usages = usages.iter().filter_map(|usage| extended_usage(usage)).collect();
+        let certificate = request.signed_by(&self.issuer).context("failed to sign the certificate")?;
+        Ok(certificate.pem().into_bytes())
+    }
+}
+
+/// What a key may do, by the words of a CertificateSigningRequest.
+fn key_usage(usage: &str) -> Option<KeyUsagePurpose> {
+    Some(match usage {
+        "signing" | "digital signature" => KeyUsagePurpose::DigitalSignature,
+        "content commitment" => KeyUsagePurpose::ContentCommitment,
+        "key encipherment" => KeyUsagePurpose::KeyEncipherment,
+        "key agreement" => KeyUsagePurpose::KeyAgreement,
+        "data encipherment" => KeyUsagePurpose::DataEncipherment,
+        "cert sign" => KeyUsagePurpose::KeyCertSign,
+        "crl sign" => KeyUsagePurpose::CrlSign,
+        "encipher only" => KeyUsagePurpose::EncipherOnly,
+        "decipher only" => KeyUsagePurpose::DecipherOnly,
+        _ => return None,
+    })
+}
+
+fn extended_usage(usage: &str) -> Option<ExtendedKeyUsagePurpose> {
+    Some(match usage {
+        "any" => ExtendedKeyUsagePurpose::Any,
+        "server auth" => ExtendedKeyUsagePurpose::ServerAuth,
+        "client auth" => ExtendedKeyUsagePurpose::ClientAuth,
+        "code signing" => ExtendedKeyUsagePurpose::CodeSigning,
+        "email protection" | "s/mime" => ExtendedKeyUsagePurpose::EmailProtection,
+        "timestamping" => ExtendedKeyUsagePurpose::TimeStamping,
+        "ocsp signing" => ExtendedKeyUsagePurpose::OcspSigning,
+        "ipsec end system" => ExtendedKeyUsagePurpose::Other(vec![1, 3, 6, 1, 5, 5, 7, 3, 5]),
+        "ipsec tunnel" => ExtendedKeyUsagePurpose::Other(vec![1, 3, 6, 1, 5, 5, 7, 3, 6]),
+        "ipsec user" => ExtendedKeyUsagePurpose::Other(vec![1, 3, 6, 1, 5, 5, 7, 3, 7]),
+        "microsoft sgc" => ExtendedKeyUsagePurpose::Other(vec![1, 3, 6, 1, 4, 1, 311, 10, 3, 3]),
+        "netscape sgc" => ExtendedKeyUsagePurpose::Other(vec![2, 16, 840, 1, 113_730, 4, 1]),
+        _ => return None,
+    })
+}
+
 fn alternative_name(name: &x509_parser::extensions::GeneralName<'_>) -> Option<String> {
     match name {
         x509_parser::extensions::GeneralName::DNSName(name) => Some((*name).to_owned()),
@@ -166,7 +234,7 @@ fn make_authority() -> Result<(String, String)> {
 }
 
 fn set_validity(parameters: &mut CertificateParams, lifetime: Duration) {
-    let now = std::time::SystemTime::now();
+    let now = SystemTime::now();
     parameters.not_before = (now - BACKDATE).into();
     parameters.not_after = (now + lifetime).into();
 }
@@ -232,6 +300,36 @@ mod tests {
         let before = std::fs::read_to_string(one.path().join("admin.crt")).unwrap();
         pki.ensure("admin", "admin", &["system:masters"], Usage::Client).unwrap();
         assert_ne!(before, std::fs::read_to_string(one.path().join("admin.crt")).unwrap());
+    }
+
+    #[test]
+    fn a_signed_certificate_is_what_the_request_asks_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let pki = Pki::open(folder.path()).unwrap();
+        let signer = Signer::open(&pki.path("ca.crt"), &pki.path("ca.key")).unwrap();
+        let mut wanted = CertificateParams::new(vec!["node-1".to_owned()]).unwrap();
+        wanted.distinguished_name = DistinguishedName::new();
+        wanted.distinguished_name.push(DnType::CommonName, "system:node:node-1");
+        let request = wanted.serialize_request(&KeyPair::generate().unwrap()).unwrap().pem().unwrap();
+        let usages = ["digital signature", "server auth"];
+        let issued = signer.sign(request.as_bytes(), &usages, Duration::from_secs(3600)).unwrap();
+        let (_, pem) = x509_parser::pem::parse_x509_pem(&issued).unwrap();
+        let certificate = pem.parse_x509().unwrap();
+        assert_eq!(certificate.subject().to_string(), "CN=system:node:node-1");
+        let left = certificate.validity().time_to_expiration().unwrap().whole_seconds();
+        assert!((3500..=3600).contains(&left), "{left}");
+        assert!(!certificate.is_ca());
+        let extended = certificate.extended_key_usage().unwrap().unwrap().value;
+        assert!(extended.server_auth && !extended.client_auth);
+        let authority = pki.authority().unwrap();
+        let (_, authority) = x509_parser::pem::parse_x509_pem(authority.as_bytes()).unwrap();
+        let authority = authority.parse_x509().unwrap();
+        certificate.verify_signature(Some(authority.public_key())).unwrap();
+        // Nothing outlives the authority.
+        let long = signer.sign(request.as_bytes(), &usages, Duration::from_secs(20 * 365 * 24 * 3600)).unwrap();
+        let (_, pem) = x509_parser::pem::parse_x509_pem(&long).unwrap();
+        let long = pem.parse_x509().unwrap();
+        assert_eq!(long.validity().not_after, authority.validity().not_after);
     }
 
     #[test]

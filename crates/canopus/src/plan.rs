@@ -26,6 +26,8 @@ pub struct ClusterPlan {
     pub tls_san: Vec<String>,
     pub service_cluster_ip_range: String,
     pub token_auth_file: Option<std::path::PathBuf>,
+    #[serde(default)]
+    pub encryption_provider_config: Option<std::path::PathBuf>,
 }
 
 /// A node of a cluster.
@@ -66,6 +68,11 @@ impl ClusterPlan {
             tls_san: arguments.tls_san.clone(),
             service_cluster_ip_range: arguments.service_cluster_ip_range.clone(),
             token_auth_file: arguments.token_auth_file.as_deref().map(std::path::absolute).transpose()?,
+            encryption_provider_config: arguments
+                .encryption_provider_config
+                .as_deref()
+                .map(std::path::absolute)
+                .transpose()?,
         })
     }
 

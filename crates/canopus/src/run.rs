@@ -14,7 +14,7 @@ use crate::layout::Layout;
 use crate::pki::{Pki, Usage};
 use crate::plan::{ClusterPlan, NodePlan, State};
 use crate::process::PidFile;
-use crate::{addons, kubeconfig, node};
+use crate::{kubeconfig, node};
 
 /// `canopus up --foreground`: the control plane and one node.
 pub async fn everything(arguments: &UpArgs) -> Result<()> {
@@ -28,7 +28,6 @@ pub async fn everything(arguments: &UpArgs) -> Result<()> {
     let clients = node::Clients {
         kubelet: control_plane.client(&format!("system:node:{}", node.name), &["system:nodes"], "kubelet"),
         proxy: control_plane.client("system:kube-proxy", &[], "kube-proxy"),
-        dns: control_plane.service_account_client(addons::DNS_ACCOUNT, "canopus-dns"),
         admin: control_plane.client("system:apiserver", &["system:masters"], "canopus"),
     };
     node::start(&node, &layout, clients, &mut tasks, &shutdown).await?;
@@ -53,12 +52,9 @@ pub async fn agent(arguments: &AgentArgs) -> Result<()> {
     let node = NodePlan::of(&arguments.node, &layout, &arguments.service_cluster_ip_range)?;
     State { cluster: None, node: Some(node.clone()) }.write(&layout)?;
     let pki = Pki::open(&layout.pki())?;
-    let accounts = ["system:serviceaccounts", "system:serviceaccounts:kube-system"];
-    let dns = format!("system:serviceaccount:kube-system:{}", addons::DNS_ACCOUNT);
     let clients = node::Clients {
         kubelet: remote(&pki, &arguments.server, &format!("system:node:{}", node.name), &["system:nodes"]).await?,
         proxy: remote(&pki, &arguments.server, "system:kube-proxy", &[]).await?,
-        dns: remote(&pki, &arguments.server, &dns, &accounts).await?,
         admin: remote(&pki, &arguments.server, "system:apiserver", &["system:masters"]).await?,
     };
     let (mut tasks, shutdown) = (JoinSet::new(), CancellationToken::new());

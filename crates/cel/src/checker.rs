@@ -8,6 +8,7 @@ use crate::ast::{Comprehension, Entry, Expr, FieldInit, Kind, Literal, NodeId, T
 use crate::env::Env;
 use crate::errors::{CompileError, Issue};
 use crate::library::Overload;
+use crate::stack;
 use crate::types::{ObjectType, Type, is_reserved};
 use crate::unify::{Unifier, most_general};
 
@@ -100,6 +101,10 @@ impl Checker<'_> {
     }
 
     fn check(&mut self, expr: &mut Expr) {
+        stack::level(|| self.check_node(expr));
+    }
+
+    fn check_node(&mut self, expr: &mut Expr) {
         let id = expr.id;
         match &mut expr.kind {
             Kind::Error => {}

@@ -8,7 +8,7 @@ use crate::errors::CompileError;
 use crate::library::{self, Feature, Overload};
 use crate::parser;
 use crate::program::Program;
-use crate::types::{Declaration, ObjectType, Type};
+use crate::types::{Declaration, Field, ObjectType, Shape, Type};
 
 /// What expressions may use. Made once for many expressions.
 #[derive(Clone, Debug)]
@@ -41,6 +41,18 @@ impl Env {
         Program::plan(self, source, checked)
     }
 
+    /// Gives a variable that is an object one more field, under the very name that expressions use, for what is compiled from
+    /// now on.
+    pub fn add_field(&mut self, variable: &str, name: &str, declaration: Declaration) {
+        let Some(Declaration { ty, shape: Shape::Object(object), .. }) = self.variables.get_mut(variable) else {
+            return;
+        };
+        // While nobody else holds the type, it grows in place.
+        *ty = Type::Dyn;
+        Arc::make_mut(object).fields.insert(name.to_owned(), Field { name: name.to_owned(), declaration });
+        *ty = Type::Object(object.clone());
+    }
+
     /// The declaration of a variable.
     pub(crate) fn variable(&self, name: &str) -> Option<&Declaration> {
         self.variables.get(name)
@@ -62,7 +74,6 @@ impl Env {
             "bytes" => Type::Bytes,
             "double" => Type::Double,
             "google.protobuf.Duration" => Type::Duration,
-            "dyn" => Type::Dyn,
             "int" => Type::Int,
             "list" => Type::list(Type::Dyn),
             "map" => Type::map(Type::Dyn, Type::Dyn),
@@ -109,7 +120,6 @@ fn json_patch_type() -> Arc<ObjectType> {
 
 /// The object type with this name among those that a declaration is made of.
 fn find_object(declaration: &Declaration, name: &str) -> Option<Arc<ObjectType>> {
-    use crate::types::Shape;
     match &declaration.shape {
         Shape::Object(object) if object.name == name => Some(object.clone()),
         Shape::Object(object) => object.fields.values().find_map(|field| find_object(&field.declaration, name)),

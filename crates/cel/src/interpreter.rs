@@ -15,10 +15,14 @@ use crate::cost::runtime;
 use crate::errors::EvalError;
 use crate::library::{fits, no_overload};
 use crate::plan::{Call, ListNode, MapNode, Node, ObjectNode};
+use crate::stack;
 use crate::value::{EvalResult, Key, Map, Object, Value, equal};
 
 /// How deep nodes may be nested when they are evaluated, over all evaluations under way.
 const DEPTH_MAX: u32 = 1_000;
+
+/// Every so many levels it is made sure that there is room for as many more.
+const LEVELS: u32 = 16;
 
 /// The value of a slot: known, or to be computed on first use.
 enum Slot<'r, 'a> {
@@ -79,7 +83,16 @@ impl<'r, 'a> Machine<'r, 'a> {
             return Err(EvalError::too_deep());
         }
         self.budget.depth += 1;
-        let result = match node {
+        let result = match self.budget.depth % LEVELS {
+            0 => stack::level(|| self.eval_node(node)),
+            _ => self.eval_node(node),
+        };
+        self.budget.depth -= 1;
+        result
+    }
+
+    fn eval_node(&mut self, node: &'r Node) -> EvalResult<'a> {
+        match node {
             Node::Const(value) => Ok(value.clone()),
             Node::Attribute(attribute) => self.attribute(attribute),
             Node::And(sides) => self.logical(sides, false),
@@ -95,9 +108,7 @@ impl<'r, 'a> Machine<'r, 'a> {
             Node::Fold(fold) => self.fold(fold),
             Node::Append { slot, item } => self.append(*slot, item),
             Node::Insert { slot, entry } => self.insert(*slot, entry),
-        };
-        self.budget.depth -= 1;
-        result
+        }
     }
 
     /// Both sides may decide alone, in either order; otherwise the first error counts.

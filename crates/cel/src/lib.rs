@@ -18,6 +18,7 @@ mod library;
 mod parser;
 mod plan;
 mod program;
+mod stack;
 mod types;
 mod unify;
 mod unquote;
@@ -31,10 +32,11 @@ pub use cost::CostRange;
 pub use env::{Env, EnvBuilder};
 pub use errors::{CompileError, EvalError, Issue};
 pub use library::authorizer::{Authorizer, CheckTarget, Decision, ResourceCheck, Subject};
+pub use library::regex::compile as compile_regex;
 pub use parser::{EXPRESSION_CHARACTERS_MAX, NESTING_MAX, NODES_MAX};
 pub use program::Program;
 pub use types::{
     Declaration, Field, ListKind, ObjectBuilder, ObjectType, REQUEST_BYTES_MAX, Shape, Type, declare_builtin,
     declare_builtin_rooted, escape_name, is_reserved, unescape_name,
 };
-pub use value::{Key, List, Map, Object, Opaque, Text, Value};
+pub use value::{Key, List, Map, Moment, Object, Opaque, Text, Value};

@@ -12,6 +12,7 @@ use crate::ast::{ACCUMULATOR, Comprehension, Entry, Expr, FieldInit, Kind, Liter
 use crate::checker::{Checked, Reference};
 use crate::errors::EvalError;
 use crate::library::{Overload, is_conversion};
+use crate::stack;
 use crate::types::{ObjectType, Type};
 use crate::value::{Key, Map, Text, Value};
 
@@ -178,6 +179,10 @@ type Planned = Result<Node, EvalError>;
 
 impl Planner<'_> {
     fn plan(&mut self, expr: &Expr) -> Planned {
+        stack::level(|| self.plan_node(expr))
+    }
+
+    fn plan_node(&mut self, expr: &Expr) -> Planned {
         match &expr.kind {
             Kind::Error => Err(EvalError::new("unsupported expr")),
             Kind::Literal(literal) => Ok(Node::Const(constant(literal))),

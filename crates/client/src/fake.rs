@@ -34,6 +34,7 @@ struct State {
     revision: u64,
     watches: Vec<(String, mpsc::UnboundedSender<Bytes>)>,
     requests: Vec<String>,
+    reads: Vec<String>,
     refusal: Option<Refusal>,
     watches_held: bool,
     held: Vec<(String, Bytes)>,
@@ -54,6 +55,11 @@ impl FakeServer {
     /// Every write it was asked for, as "POST /path", in order.
     pub fn writes(&self) -> Vec<String> {
         self.state.lock().requests.clone()
+    }
+
+    /// Every read it was asked for, as "/path?query", in order.
+    pub fn reads(&self) -> Vec<String> {
+        self.state.lock().reads.clone()
     }
 
     /// The object at this path.
@@ -155,6 +161,7 @@ impl State {
 
     fn handle(&mut self, method: &Method, path: &str, query: &str, body: Value) -> Answer {
         if method == Method::GET {
+            self.reads.push(format!("{path}?{query}"));
             return self.read(path, query);
         }
         self.requests.push(format!("{method} {path}"));

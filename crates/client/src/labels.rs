@@ -28,6 +28,11 @@ impl Selector {
         Self { equal: labels.clone(), expressions: Vec::new() }
     }
 
+    /// A selector that nothing satisfies.
+    pub fn nothing() -> Self {
+        Self { equal: Labels::new(), expressions: vec![Expression::Never] }
+    }
+
     /// A `metav1.LabelSelector`. An operator that the API does not have matches nothing.
     pub fn of(selector: &LabelSelector) -> Self {
         let expressions = selector.match_expressions.iter().flatten().map(|requirement| {

@@ -44,6 +44,6 @@ pub use reflectors::Reflectors;
 pub use request::ApiError;
 pub use runtime::Runtime;
 pub use snapshot::Snapshot;
-pub use store::{Change, Store};
+pub use store::{Change, ChangedKeys, Changes, Store};
 pub use transport::for_service;
 pub use view::{Failure, View};

@@ -210,6 +210,11 @@ impl Intent {
         Self::new(Action::Update { target: Target::of(object), subresource: Some("status"), body: to_value(object) })
     }
 
+    /// Replaces an object's approval: the conditions that say whether it may be had.
+    pub fn update_approval<K: Object + Serialize + kube::Resource<DynamicType = ()>>(object: &K) -> Self {
+        Self::new(Action::Update { target: Target::of(object), subresource: Some("approval"), body: to_value(object) })
+    }
+
     /// Merge-patches an object, on the condition that it still has the uid and the resource version of the view.
     pub fn patch<K: Object + kube::Resource<DynamicType = ()>>(object: &K, patch: Value) -> Self {
         Self::patch_of(Target::of(object), object.meta_ref().resource_version, None, patch)

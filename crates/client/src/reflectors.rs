@@ -1,4 +1,5 @@
-//! The process' shared caches: each kind is listed, watched and decoded once, however many components read it.
+//! The shared caches of one identity: each collection is listed, watched and decoded once, however many components read
+//! it. Components with different rights have different `Reflectors`, so that nobody sees what its rights do not show.
 //! A cache starts when somebody first asks for it and lives as long as the process' cancellation token.
 
 use std::any::{Any, TypeId};
@@ -16,7 +17,7 @@ use crate::object::{MetaRef, Object};
 use crate::reflector::{self, Collection};
 use crate::store::{Generations, Store};
 
-/// All caches of a process.
+/// All caches of an identity.
 pub struct Reflectors {
     client: kube::Client,
     environment: Environment,
@@ -66,6 +67,11 @@ impl Reflectors {
     /// Caches that read through `client` until `cancel`.
     pub fn new(client: kube::Client, environment: Environment, cancel: CancellationToken) -> Arc<Self> {
         Arc::new(Self { client, environment, cancel, stores: Mutex::default() })
+    }
+
+    /// The client that the caches read through; components that are handed the caches write through it.
+    pub fn client(&self) -> &kube::Client {
+        &self.client
     }
 
     /// The clock and chance the caches live by.
@@ -152,5 +158,43 @@ impl SyncedSignal {
     /// Waits for the first list.
     pub async fn wait(&self) {
         self.0.generations().synced().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Service;
+    use serde_json::json;
+
+    use super::*;
+    use crate::Key;
+    use crate::fake::FakeServer;
+
+    fn reflectors(server: &FakeServer) -> (Arc<Reflectors>, tokio_util::sync::DropGuard) {
+        let cancel = CancellationToken::new();
+        (Reflectors::new(server.client(), Environment::system(), cancel.clone()), cancel.drop_guard())
+    }
+
+    #[tokio::test]
+    async fn a_collection_is_listed_and_watched_once_however_many_read_it() {
+        let server = FakeServer::new();
+        server.put("/api/v1/namespaces/n/services", json!({"metadata": {"namespace": "n", "name": "a"}}));
+        let (reflectors, _guard) = reflectors(&server);
+        let (one, other) = (reflectors.store::<Service>(), reflectors.store::<Service>());
+        let filtered = reflectors.store_where::<Service>("metadata.name=a");
+        assert!(Arc::ptr_eq(&one, &other));
+        assert!(!Arc::ptr_eq(&one, &filtered), "a part of a collection is a cache of its own");
+        let mut keys = other.changed_keys();
+        assert_eq!(keys.next().await, [Key::new("n", "a")].into());
+        server.put("/api/v1/namespaces/n/services", json!({"metadata": {"namespace": "n", "name": "b"}}));
+        assert_eq!(keys.next().await, [Key::new("n", "b")].into());
+        filtered.wait_synced().await;
+        let reads = server.reads();
+        let selector = "fieldSelector=metadata.name%3Da";
+        assert!(reads.iter().all(|read| read.starts_with("/api/v1/services?")));
+        let count = |watch: bool, part: bool| {
+            reads.iter().filter(|read| read.contains("watch=true") == watch && read.contains(selector) == part).count()
+        };
+        assert_eq!((count(false, false), count(true, false), count(false, true)), (1, 1, 1), "{reads:?}");
     }
 }

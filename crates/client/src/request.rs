@@ -146,6 +146,18 @@ pub async fn get<T: serde::de::DeserializeOwned>(client: &kube::Client, path_and
     serde_json::from_slice(&bytes).map_err(|error| ApiError::Malformed(error.to_string()))
 }
 
+/// POST of an object, and the one that was answered: for reviews, whose answer is what they are made for.
+pub async fn post<T: serde::Serialize + serde::de::DeserializeOwned>(
+    client: &kube::Client,
+    path: &str,
+    object: &T,
+) -> Result<T, ApiError> {
+    let body = serde_json::to_vec(object).map_err(|error| ApiError::Malformed(error.to_string()))?;
+    let request = build(Method::POST, path, "application/json", Some(("application/json", body)))?;
+    let bytes = call(client, request).await?;
+    serde_json::from_slice(&bytes).map_err(|error| ApiError::Malformed(error.to_string()))
+}
+
 async fn collect(body: Body) -> Result<Bytes, ApiError> {
     Ok(body.collect().await.map_err(|error| ApiError::Transport(error.to_string()))?.to_bytes())
 }

@@ -1,5 +1,6 @@
 //! The current snapshot of a kind and those who want to hear of changes. Written by one reflector, read by anybody.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -37,7 +38,10 @@ pub struct Store<K> {
 #[derive(Clone, Copy, Default)]
 struct State {
     synced: bool,
+    /// Counts everything that was taken in.
     generation: u64,
+    /// Counts what changed an object, and the first list.
+    changes: u64,
 }
 
 impl<K: Object> Default for Store<K> {
@@ -96,6 +100,25 @@ impl<K: Object> Store<K> {
         }
     }
 
+    /// Wakes up when objects change, for those who look at the whole snapshot. The first list counts as a change, also
+    /// where it is empty; a bookmark does not.
+    pub fn changes(&self) -> Changes {
+        Changes { state: self.state.subscribe(), seen: 0 }
+    }
+
+    /// Collects which objects there are and which change, for those who look at single objects.
+    pub fn changed_keys(&self) -> ChangedKeys {
+        let keys = Arc::new(Mutex::new(BTreeSet::new()));
+        let changes = self.changes();
+        let collector = Arc::downgrade(&keys);
+        self.subscribe(move |change| {
+            if let (Some(keys), Some(object)) = (collector.upgrade(), change.latest()) {
+                keys.lock().insert(object.key());
+            }
+        });
+        ChangedKeys { keys, changes }
+    }
+
     /// A receiver that wakes up when the snapshot changes.
     pub(crate) fn generations(&self) -> Generations {
         Generations(self.state.subscribe())
@@ -118,9 +141,14 @@ impl<K: Object> Store<K> {
         next.advance(revision);
         let next = Arc::new(next);
         self.current.store(next.clone());
-        before.changes_to(&next, |change| notify(&subscribers, change));
+        let mut changed = false;
+        before.changes_to(&next, |change| {
+            changed = true;
+            notify(&subscribers, change);
+        });
         drop(subscribers);
         self.state.send_modify(|state| {
+            state.changes += u64::from(changed || !state.synced);
             state.synced = true;
             state.generation += 1;
         });
@@ -154,7 +182,10 @@ impl<K: Object> Store<K> {
 
     /// Marks the store as synced, for stores that are fed piece by piece.
     pub fn mark_synced(&self) {
-        self.state.send_modify(|state| state.synced = true);
+        self.state.send_modify(|state| {
+            state.changes += u64::from(!state.synced);
+            state.synced = true;
+        });
     }
 
     fn publish(&self, change: impl FnOnce(&mut Snapshot<K>) -> Option<(Option<Arc<K>>, Option<Arc<K>>)>) {
@@ -166,13 +197,50 @@ impl<K: Object> Store<K> {
             notify(&subscribers, &Change { old: old.as_ref(), new: new.as_ref() });
         }
         drop(subscribers);
-        self.state.send_modify(|state| state.generation += 1);
+        self.state.send_modify(|state| {
+            state.changes += u64::from(happened.is_some());
+            state.generation += 1;
+        });
     }
 }
 
 fn notify<K>(subscribers: &[Subscriber<K>], change: &Change<'_, K>) {
     for subscriber in subscribers {
         subscriber(change);
+    }
+}
+
+/// Tells that objects of a store have changed since one last asked.
+pub struct Changes {
+    state: watch::Receiver<State>,
+    seen: u64,
+}
+
+impl Changes {
+    /// Waits for a change since the last one told of; several are told as one. Never ends where the store is gone. Safe
+    /// to drop while it waits.
+    pub async fn next(&mut self) {
+        let seen = self.seen;
+        let changed = self.state.wait_for(|state| state.changes != seen).await.map(|state| state.changes);
+        match changed {
+            Ok(changes) => self.seen = changes,
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+/// Tells which objects of a store have changed since one last asked, each once: it holds no more than there are objects.
+pub struct ChangedKeys {
+    keys: Arc<Mutex<BTreeSet<Key>>>,
+    changes: Changes,
+}
+
+impl ChangedKeys {
+    /// Waits for changes and takes their keys; there are none when an empty first list has come. A list comes as one.
+    /// Safe to drop while it waits.
+    pub async fn next(&mut self) -> BTreeSet<Key> {
+        self.changes.next().await;
+        std::mem::take(&mut *self.keys.lock())
     }
 }
 
@@ -228,6 +296,32 @@ mod tests {
         assert_eq!(log.lock()[2..], ["a 1->0", "b 2->4", "c 0->5"]);
         assert_eq!(store.snapshot().revision(), 6);
         store.wait_synced().await;
+    }
+
+    #[tokio::test]
+    async fn changes_are_told_by_key_and_bookmarks_are_none() {
+        let store = Store::default();
+        let (mut changes, mut keys) = (store.changes(), store.changed_keys());
+        let quiet = |changes: &mut Changes| futures::FutureExt::now_or_never(changes.next()).is_none();
+        assert!(quiet(&mut changes));
+        store.replace(vec![map("a", 1), map("b", 2)], 3);
+        changes.next().await;
+        assert_eq!(keys.next().await, BTreeSet::from([Key::new("n", "a"), Key::new("n", "b")]));
+        store.advance(4);
+        store.replace(vec![map("a", 1), map("b", 2)], 5);
+        assert!(quiet(&mut changes));
+        store.apply(map("a", 6));
+        store.remove(&Key::new("n", "a"), 7);
+        store.apply(map("c", 8));
+        changes.next().await;
+        assert!(quiet(&mut changes));
+        assert_eq!(keys.next().await, BTreeSet::from([Key::new("n", "a"), Key::new("n", "c")]));
+        // Who comes late hears of everything that is there.
+        assert_eq!(store.changed_keys().next().await, BTreeSet::from([Key::new("n", "b"), Key::new("n", "c")]));
+        let empty: Store<ConfigMap> = Store::default();
+        let mut keys = empty.changed_keys();
+        empty.replace(Vec::new(), 1);
+        assert_eq!(keys.next().await, BTreeSet::new());
     }
 
     #[tokio::test]

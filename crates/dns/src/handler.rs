@@ -136,6 +136,7 @@ mod tests {
     use std::net::SocketAddr;
     use std::time::Duration;
 
+    use client::Snapshot;
     use hickory_server::Server;
     use k8s_openapi::api::core::v1::Service;
     use serde_json::json;
@@ -159,7 +160,7 @@ mod tests {
     fn example() -> Zone {
         let web = json!({"metadata": {"namespace": "default", "name": "web"}, "spec": {"clusterIP": "10.96.0.5"}});
         let web: Service = serde_json::from_value(web).unwrap();
-        Zone::new(zone::parse_domain("cluster.local").unwrap(), vec![Arc::new(web)], Vec::new())
+        Zone::new(zone::parse_domain("cluster.local").unwrap(), &Snapshot::of([web]), &Snapshot::default())
     }
 
     #[tokio::test]

@@ -15,13 +15,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use futures::{Stream, StreamExt};
+use client::Reflectors;
 use hickory_server::Server;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::runtime::reflector::Lookup;
-use kube::runtime::{WatchStreamExt, reflector, watcher};
-use kube::{Api, Client};
 use tokio_util::sync::CancellationToken;
 
 use handler::Handler;
@@ -62,7 +59,7 @@ pub enum Error {
 
 /// Serves until `shutdown`. Until Services and EndpointSlices have been listed, names of the cluster are answered with
 /// SERVFAIL, never with a wrong "no such name".
-pub async fn run(client: Client, config: Config, shutdown: CancellationToken) -> Result<(), Error> {
+pub async fn run(caches: Arc<Reflectors>, config: Config, shutdown: CancellationToken) -> Result<(), Error> {
     let published = Arc::new(ArcSwapOption::<Zone>::empty());
     let domain = zone::parse_domain(&config.cluster_domain)?;
     let forwarder = forward::Forwarder::new(config.resolv_conf.clone(), config.listen.clone());
@@ -73,63 +70,71 @@ pub async fn run(client: Client, config: Config, shutdown: CancellationToken) ->
         let listener = tokio::net::TcpListener::bind(address).await.map_err(failed)?;
         server.register_listener(listener, TCP_IDLE, TCP_RESPONSES_MAX);
     }
-    let publisher = publish(client, domain, published);
+    let publisher = publish(&caches, domain, published);
     tokio::select! {
-        _ = shutdown.cancelled() => server.shutdown_gracefully().await.map_err(Error::Server),
+        () = shutdown.cancelled() => server.shutdown_gracefully().await.map_err(Error::Server),
         result = server.block_until_done() => result.map_err(Error::Server),
         () = publisher => Ok(()),
     }
 }
 
-/// Follows the cluster and publishes a new zone after each change.
-async fn publish(client: Client, domain: hickory_proto::rr::Name, published: Arc<ArcSwapOption<Zone>>) {
-    let (services, service_changes) = follow::<Service>(Api::all(client.clone()));
-    let (slices, slice_changes) = follow::<EndpointSlice>(Api::all(client));
-    let mut changes = Box::pin(futures::stream::select(service_changes, slice_changes));
-    let both = async { tokio::join!(services.wait_until_ready(), slices.wait_until_ready()) };
-    tokio::pin!(both);
+/// Follows the cluster and publishes a new zone after each change, the first one when both lists are in.
+async fn publish(caches: &Reflectors, domain: hickory_proto::rr::Name, published: Arc<ArcSwapOption<Zone>>) {
+    let (services, slices) = (caches.store::<Service>(), caches.store::<EndpointSlice>());
+    let (mut service_changes, mut slice_changes) = (services.changes(), slices.changes());
+    tokio::join!(service_changes.next(), slice_changes.next());
     loop {
+        published.store(Some(Arc::new(Zone::new(domain.clone(), &services.snapshot(), &slices.snapshot()))));
         tokio::select! {
-            _ = &mut both => break,
-            _ = changes.next() => {}
+            () = service_changes.next() => {}
+            () = slice_changes.next() => {}
         }
-    }
-    loop {
-        published.store(Some(Arc::new(Zone::new(domain.clone(), services.state(), slices.state()))));
-        if changes.next().await.is_none() {
-            return;
-        }
-        let coalesced = tokio::time::sleep(COALESCE);
-        tokio::pin!(coalesced);
-        loop {
-            tokio::select! {
-                _ = &mut coalesced => break,
-                _ = changes.next() => {}
-            }
-        }
+        tokio::time::sleep(COALESCE).await;
     }
 }
 
-fn follow<K>(api: Api<K>) -> (reflector::Store<K>, impl Stream<Item = ()>)
-where
-    K: kube::Resource<DynamicType = ()>
-        + Lookup<DynamicType = ()>
-        + Clone
-        + serde::de::DeserializeOwned
-        + std::fmt::Debug
-        + Send
-        + 'static,
-{
-    let (store, writer) = reflector::store();
-    let changes = watcher(api, watcher::Config::default())
-        .default_backoff()
-        .modify(|object| object.meta_mut().managed_fields = None)
-        .reflect(writer)
-        .filter_map(|event| async move {
-            event
-                .inspect_err(|error| tracing::warn!(%error, "the DNS server's watch failed and goes on"))
-                .ok()
-                .map(drop)
-        });
-    (store, changes)
+#[cfg(test)]
+mod tests {
+    use client::{Environment, fake::FakeServer};
+    use serde_json::json;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn zones_follow_the_cluster_from_its_first_complete_lists_on() {
+        let server = FakeServer::new();
+        server.put(
+            "/api/v1/namespaces/default/services",
+            json!({"metadata": {"namespace": "default", "name": "web"}, "spec": {"clusterIP": "10.96.0.5"}}),
+        );
+        let cancel = CancellationToken::new();
+        let _guard = cancel.clone().drop_guard();
+        let caches = Reflectors::new(server.client(), Environment::system(), cancel);
+        let (domain, published) = (zone::parse_domain("cluster.local").unwrap(), Arc::new(ArcSwapOption::empty()));
+        let name = |service: &str| {
+            let name = format!("{service}.default.svc.cluster.local.");
+            hickory_proto::rr::Name::from_ascii(name).unwrap()
+        };
+        let known = |zone: &Zone, service: &str| {
+            matches!(zone.answer(&name(service), hickory_proto::rr::RecordType::A), zone::Answer::Records(_))
+        };
+        let follow = async {
+            // The first zone has everything that was there, and a later one what came after it.
+            while published.load().is_none() {
+                tokio::task::yield_now().await;
+            }
+            assert!(known(published.load().as_ref().unwrap(), "web"));
+            server.put(
+                "/api/v1/namespaces/default/services",
+                json!({"metadata": {"namespace": "default", "name": "new"}, "spec": {"clusterIP": "10.96.0.6"}}),
+            );
+            while !known(published.load().as_ref().unwrap(), "new") {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            () = publish(&caches, domain, published.clone()) => unreachable!("it has no end"),
+            () = follow => {}
+        }
+    }
 }

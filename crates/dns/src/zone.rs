@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use client::Snapshot;
 use hickory_proto::rr::rdata::{A, AAAA, CNAME, NS, PTR, SOA, SRV, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use k8s_openapi::api::core::v1::Service;
@@ -54,7 +55,7 @@ pub fn parse_domain(text: &str) -> Result<Name, Error> {
 }
 
 impl Zone {
-    pub fn new(domain: Name, services: Vec<Arc<Service>>, slices: Vec<Arc<EndpointSlice>>) -> Self {
+    pub fn new(domain: Name, services: &Snapshot<Service>, slices: &Snapshot<EndpointSlice>) -> Self {
         let mut zone = Self {
             domain,
             services: HashMap::with_capacity(services.len()),
@@ -62,19 +63,19 @@ impl Zone {
             namespaces: std::collections::HashSet::new(),
             reverse: HashMap::new(),
         };
-        for slice in slices {
+        for slice in slices.iter() {
             let service = slice.metadata.labels.as_ref().and_then(|labels| labels.get("kubernetes.io/service-name"));
             if let (Some(namespace), Some(service)) = (&slice.metadata.namespace, service) {
-                zone.slices.entry((namespace.clone(), service.clone())).or_default().push(slice);
+                zone.slices.entry((namespace.clone(), service.clone())).or_default().push(slice.clone());
             }
         }
-        for service in services {
+        for service in services.iter() {
             let (Some(namespace), Some(name)) = (service.metadata.namespace.clone(), service.metadata.name.clone())
             else {
                 continue;
             };
             zone.namespaces.insert(namespace.clone());
-            zone.services.insert((namespace, name), service);
+            zone.services.insert((namespace, name), service.clone());
         }
         zone.index_addresses();
         zone

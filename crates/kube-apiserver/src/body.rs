@@ -96,6 +96,14 @@ pub fn json_bytes(code: StatusCode, bytes: impl Into<Bytes>) -> Response {
     typed(code, "application/json", bytes)
 }
 
+/// A response of one JSON value on a line of its own, as upstream ends every object.
+pub fn json_line(code: StatusCode, value: &[u8]) -> Response {
+    let mut line = BytesMut::with_capacity(value.len() + 1);
+    line.extend_from_slice(value);
+    line.extend_from_slice(b"\n");
+    json_bytes(code, line.freeze())
+}
+
 /// A response of plain text, as health checks and unknown paths give it.
 pub fn text(code: StatusCode, text: impl Into<Bytes>) -> Response {
     let mut response = typed(code, "text/plain; charset=utf-8", text);
@@ -106,7 +114,7 @@ pub fn text(code: StatusCode, text: impl Into<Bytes>) -> Response {
 /// The answer to a failed request: the `Status` as JSON, with its code and, where it has one, its `Retry-After`.
 pub fn status(status: &Status) -> Response {
     let code = StatusCode::from_u16(status.code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = json_bytes(code, status.to_json());
+    let mut response = json_line(code, &status.to_json());
     if let Some(seconds) = status.retry_after() {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }

@@ -8,6 +8,7 @@ mod limits;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -17,9 +18,11 @@ use tokio::time::Instant;
 
 use crate::authentication::Peer;
 use crate::authorization::Attributes;
+use crate::flowcontrol::{self, Classified};
 use crate::metrics::Asked;
+use crate::request_info::query_value;
 use crate::user::{ANONYMOUS, MASTERS_GROUP};
-use crate::{Body, Context, RequestInfo, Response, Server, UserInfo, audit, body, endpoints, version};
+use crate::{Body, Context, RequestInfo, Response, Server, UserInfo, audit, body, endpoints, version, zpages};
 
 pub use limits::Limits;
 
@@ -75,10 +78,11 @@ async fn answer(server: Arc<Server>, caller: Caller, mut request: http::Request<
             return body::status(&Status::internal(format!("failed to create RequestInfo: {error}")));
         }
     };
-    let asked = Asked::of(&info);
+    let asked = Asked::of(&info, &server.registry.kinds());
+    let dry_run = request.uri().query().is_some_and(|query| query_value(query, "dryRun").as_deref() == Some("All"));
     let long_running = is_long_running(&info);
     let source_ips = source_ips(&caller, request.headers());
-    let user = authenticate(&server, caller, &mut request, &info, received);
+    let user = authenticate(&server, caller, &mut request, &info, received).await;
     let record = server.audit.as_ref().and_then(|audit| {
         audit.begin(&audit::Request {
             user: user.as_deref().ok(),
@@ -96,6 +100,7 @@ async fn answer(server: Arc<Server>, caller: Caller, mut request: http::Request<
             let mut context = Context::new(user, info, received);
             context.user_agent = user_agent(&request);
             context.audit_id = audit_id;
+            context.record = record.clone();
             if let Some(record) = &record {
                 request = audit::capture::request(record, request).await;
             }
@@ -107,7 +112,8 @@ async fn answer(server: Arc<Server>, caller: Caller, mut request: http::Request<
         Some(record) => audit::capture::response(record, long_running, response).await,
         None => response,
     };
-    server.metrics.answered(&asked, response.status(), started.elapsed());
+    let bytes = http_body::Body::size_hint(response.body()).exact();
+    server.metrics.answered(&asked, dry_run, response.status(), started.elapsed(), bytes);
     response
 }
 
@@ -119,24 +125,29 @@ fn source_ips(caller: &Caller, headers: &HeaderMap) -> Vec<String> {
 }
 
 /// Who asks.
-fn authenticate(
+async fn authenticate(
     server: &Server,
     caller: Caller,
     request: &mut http::Request<Body>,
     info: &RequestInfo,
     received: jiff::Timestamp,
 ) -> Result<Arc<UserInfo>, Status> {
+    let begun = Instant::now();
     let user = match caller {
         Caller::Known(user) => user,
-        Caller::Remote(peer) => match server.authenticator.authenticate(request.headers_mut(), &peer, received) {
-            Ok(user) => Arc::new(user),
-            Err(error) => {
-                tracing::debug!(path = info.path, "{error}");
-                return Err(Status::unauthorized(""));
+        Caller::Remote(peer) => {
+            match server.authenticator.authenticate(request.headers_mut(), &peer, &info.path, received).await {
+                Ok(user) => Arc::new(user),
+                Err(error) => {
+                    tracing::debug!(path = info.path, "{error}");
+                    server.metrics.authenticated(None, begun.elapsed());
+                    return Err(Status::unauthorized(""));
+                }
             }
-        },
+        }
     };
-    server.metrics.authenticated(if user.name == ANONYMOUS { "anonymous" } else { "other" });
+    let name = if user.name == ANONYMOUS { "anonymous" } else { "other" };
+    server.metrics.authenticated(Some(name), begun.elapsed());
     Ok(user)
 }
 
@@ -159,7 +170,9 @@ fn admit(
         }
     };
     let attributes = Attributes::of_request(&user, info);
+    let begun = Instant::now();
     let allowed = server.authorizer.check(&attributes);
+    server.metrics.authorized(allowed.is_ok(), begun.elapsed());
     if let Some(record) = record {
         record.annotate("authorization.k8s.io/decision", if allowed.is_ok() { "allow" } else { "forbid" });
         record.annotate("authorization.k8s.io/reason", &server.authorizer.authorize(&attributes).1);
@@ -178,33 +191,83 @@ async fn within_limits(
     let long = is_long_running(info);
     let mutating = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     let running = server.metrics.running(asked, long, mutating);
-    if long {
-        let response = dispatch(server, Arc::new(context), request).await;
-        // A server that ends does not wait for those who only listen.
-        let end = server.shutdown.clone().cancelled_owned();
-        return response.map(|body| body::guarded(body::until(body, end), running));
-    }
-    // Whoever may do anything must be able to, also when the server is overrun.
-    let exempt = context.user.in_group(MASTERS_GROUP) || is_health(&info.path);
-    let permit = if exempt { None } else { server.limits.acquire(mutating) };
-    if !exempt && permit.is_none() {
-        server.metrics.terminated(asked, StatusCode::TOO_MANY_REQUESTS);
-        return body::status(&Status::too_many_requests("too many requests, please try again later", 1));
-    }
     let timeout = match limits::timeout(request.uri().query().unwrap_or_default(), server.config.request_timeout) {
-        Ok(timeout) => timeout,
-        Err(status) => return body::status(&status),
+        Ok(timeout) if !long => timeout,
+        Err(status) if !long => return body::status(&status),
+        _ => server.config.request_timeout,
     };
     let deadline = Instant::now() + timeout;
-    context.deadline = Some(deadline);
-    match tokio::time::timeout_at(deadline, dispatch(server, Arc::new(context), request)).await {
-        // The answer counts until its last byte is sent.
-        Ok(response) => response.map(|body| body::guarded(body, (running, permit))),
-        Err(_) => {
-            server.metrics.terminated(asked, StatusCode::GATEWAY_TIMEOUT);
-            body::status(&Status::timeout("request did not complete within the allotted timeout", 0))
+    // Streams are between a client and a node; of a watch, what it costs to begin counts.
+    let place = if long && info.verb != "watch" {
+        Ok(Place::default())
+    } else {
+        place(server, &context, request.uri().query().unwrap_or_default(), mutating, flowcontrol::patience(timeout))
+            .await
+    };
+    let Place { held, classified } = match place {
+        Ok(place) => place,
+        Err(classified) => {
+            server.metrics.terminated(asked, StatusCode::TOO_MANY_REQUESTS);
+            let mut response =
+                body::text(StatusCode::TOO_MANY_REQUESTS, "Too many requests, please try again later.\n");
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            classified.mark(&mut response);
+            return response;
         }
-    }
+    };
+    let mut response = if long {
+        let response = dispatch(server, Arc::new(context), request).await;
+        drop(held);
+        // A server that ends does not wait for those who only listen.
+        let end = server.shutdown.clone().cancelled_owned();
+        response.map(|body| body::guarded(body::until(body, end), running))
+    } else {
+        context.deadline = Some(deadline);
+        match tokio::time::timeout_at(deadline, dispatch(server, Arc::new(context), request)).await {
+            // The answer counts until its last byte is sent.
+            Ok(response) => response.map(|body| body::guarded(body, (running, held))),
+            Err(_) => {
+                server.metrics.terminated(asked, StatusCode::GATEWAY_TIMEOUT);
+                body::status(&Status::timeout("request did not complete within the allotted timeout", 0))
+            }
+        }
+    };
+    classified.mark(&mut response);
+    response
+}
+
+/// A request's place among those that are served, held until this is dropped.
+#[derive(Default)]
+struct Place {
+    held: Option<Held>,
+    classified: Classified,
+}
+
+#[expect(dead_code, reason = "held, not looked at")]
+enum Held {
+    Seat(flowcontrol::Seat),
+    Permit(tokio::sync::OwnedSemaphorePermit),
+}
+
+/// Waits for a place, by priority and fairness or, where that is off, by the plain limits.
+async fn place(
+    server: &Arc<Server>,
+    context: &Context,
+    query: &str,
+    mutating: bool,
+    patience: Duration,
+) -> Result<Place, Classified> {
+    let (user, info) = (&context.user, &context.info);
+    let Some(flow) = &server.flow else {
+        // Whoever may do anything must be able to, also when the server is overrun.
+        let exempt = user.in_group(MASTERS_GROUP) || is_health(&info.path) || is_long_running(info);
+        let permit = if exempt { None } else { Some(server.limits.acquire(mutating).ok_or_else(Classified::default)?) };
+        return Ok(Place { held: permit.map(Held::Permit), classified: Classified::default() });
+    };
+    let width = flowcontrol::width(server, info, query);
+    let admitted = flow.admit(user, info, width, Instant::now() + patience).await;
+    let flowcontrol::Admitted { classified, seat } = admitted.map_err(|(classified, _)| classified)?;
+    Ok(Place { held: Some(Held::Seat(seat)), classified })
 }
 
 async fn dispatch(server: &Arc<Server>, context: Arc<Context>, request: http::Request<Body>) -> Response {
@@ -243,7 +306,8 @@ fn own_path(server: &Server, context: &Context, request: &http::Request<Body>) -
             response.headers_mut().insert(header::CACHE_CONTROL, caching);
             Some(response)
         }
-        path => server.health.serve(path, request.uri().query().unwrap_or_default()),
+        path => zpages::serve(server, path, request.headers(), context.received)
+            .or_else(|| server.health.serve(path, request.uri().query().unwrap_or_default())),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the server is told at its start. Field names are those of kube-apiserver's flags.
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
 /// Where everything is and how the server is to behave. [`Config::new`] gives upstream's defaults.
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub struct Config {
     pub min_request_timeout: Duration,
     pub max_requests_inflight: usize,
     pub max_mutating_requests_inflight: usize,
+    /// Whether priority levels share those places between them; else each of the two is a limit of its own.
+    pub enable_priority_and_fairness: bool,
     /// How many connections are served at once; more wait in the kernel's backlog.
     pub max_connections: usize,
     /// Bodies of resource requests above this are answered 413.
@@ -29,6 +31,23 @@ pub struct Config {
     pub client_ca_file: Option<PathBuf>,
     pub token_auth_file: Option<PathBuf>,
     pub anonymous_auth: bool,
+    /// An AuthenticationConfiguration.
+    pub authentication_config: Option<PathBuf>,
+    /// The one issuer that the `--oidc-*` flags name.
+    pub oidc: Option<crate::authentication::jwt::settings::OidcFlags>,
+    pub enable_bootstrap_token_auth: bool,
+    /// A kubeconfig of the server that knows tokens which nobody here knows.
+    pub authentication_token_webhook_config_file: Option<PathBuf>,
+    pub authentication_token_webhook_version: String,
+    pub authentication_token_webhook_cache_ttl: Duration,
+    /// Who signs the certificates of authenticating proxies; without it their headers mean nothing.
+    pub requestheader_client_ca_file: Option<PathBuf>,
+    /// Common names of proxies; any that the authority signed when empty.
+    pub requestheader_allowed_names: Vec<String>,
+    pub requestheader_username_headers: Vec<String>,
+    pub requestheader_uid_headers: Vec<String>,
+    pub requestheader_group_headers: Vec<String>,
+    pub requestheader_extra_headers_prefix: Vec<String>,
     /// Public or private keys; the first is also published. With none given, the signing key's public half is used.
     pub service_account_key_files: Vec<PathBuf>,
     pub service_account_signing_key_file: PathBuf,
@@ -60,6 +79,11 @@ pub struct Config {
     /// Without it a kubelet's serving certificate is not verified, as upstream.
     pub kubelet_certificate_authority: Option<PathBuf>,
 
+    // Aggregation
+    /// How this server proves to aggregated servers that it is the one that may say who asks.
+    pub proxy_client_cert_file: Option<PathBuf>,
+    pub proxy_client_key_file: Option<PathBuf>,
+
     // Cluster
     pub service_cluster_ip_range: String,
     /// First and last port of NodePort Services.
@@ -67,8 +91,17 @@ pub struct Config {
     pub event_ttl: Duration,
     pub enable_admission_plugins: Vec<String>,
     pub disable_admission_plugins: Vec<String>,
+    /// An AdmissionConfiguration: what single plugins are told.
+    pub admission_control_config_file: Option<PathBuf>,
+
+    /// The command line that this process was started with, by flag: what `/flagz` shows. No flag holds a secret.
+    pub flags: BTreeMap<String, String>,
 
     // Store
+    /// Which resources are kept encrypted, and how.
+    pub encryption_provider_config: Option<PathBuf>,
+    /// Whether a change of that file is taken over while the server runs.
+    pub encryption_provider_config_automatic_reload: bool,
     /// The folder of the journal; `None` keeps everything in memory (tests).
     pub store_dir: Option<PathBuf>,
     pub quota_backend_bytes: u64,
@@ -90,12 +123,25 @@ impl Config {
             min_request_timeout: Duration::from_secs(1800),
             max_requests_inflight: 400,
             max_mutating_requests_inflight: 200,
+            enable_priority_and_fairness: true,
             max_connections: 10_000,
             max_request_body_bytes: 3 * 1024 * 1024,
             shutdown_timeout: Duration::from_secs(10),
             client_ca_file: Some(pki.join("ca.crt")),
             token_auth_file: None,
             anonymous_auth: true,
+            authentication_config: None,
+            oidc: None,
+            enable_bootstrap_token_auth: false,
+            authentication_token_webhook_config_file: None,
+            authentication_token_webhook_version: "v1beta1".to_owned(),
+            authentication_token_webhook_cache_ttl: Duration::from_secs(120),
+            requestheader_client_ca_file: None,
+            requestheader_allowed_names: Vec::new(),
+            requestheader_username_headers: vec!["x-remote-user".to_owned()],
+            requestheader_uid_headers: vec!["x-remote-uid".to_owned()],
+            requestheader_group_headers: vec!["x-remote-group".to_owned()],
+            requestheader_extra_headers_prefix: vec!["x-remote-extra-".to_owned()],
             service_account_key_files: Vec::new(),
             service_account_signing_key_file: pki.join("sa.key"),
             service_account_issuers: vec!["https://kubernetes.default.svc.cluster.local".to_owned()],
@@ -111,11 +157,17 @@ impl Config {
             kubelet_client_certificate: Some(pki.join("apiserver-kubelet-client.crt")),
             kubelet_client_key: Some(pki.join("apiserver-kubelet-client.key")),
             kubelet_certificate_authority: Some(pki.join("ca.crt")),
+            proxy_client_cert_file: None,
+            proxy_client_key_file: None,
             service_cluster_ip_range: "10.96.0.0/16".to_owned(),
             service_node_port_range: (30000, 32767),
             event_ttl: Duration::from_secs(3600),
             enable_admission_plugins: Vec::new(),
             disable_admission_plugins: Vec::new(),
+            admission_control_config_file: None,
+            flags: BTreeMap::new(),
+            encryption_provider_config: None,
+            encryption_provider_config_automatic_reload: false,
             store_dir,
             quota_backend_bytes: 2 * 1024 * 1024 * 1024,
             history: Duration::from_secs(300),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::{RequestInfo, UserInfo};
+use crate::{RequestInfo, UserInfo, audit};
 
 /// One a request, shared by everything that serves it.
 pub struct Context {
@@ -18,6 +18,8 @@ pub struct Context {
     /// When the answer is due; `None` for watches and streams.
     pub deadline: Option<Instant>,
     pub audit_id: String,
+    /// What is recorded of the request; none where the audit policy wants nothing.
+    pub record: Option<Arc<audit::Record>>,
     /// Sent as `Warning` headers, once each; the chain adds them to the response when dispatch returns it.
     pub warnings: Mutex<Vec<String>>,
 }
@@ -31,7 +33,15 @@ impl Context {
             received,
             deadline: None,
             audit_id: String::new(),
+            record: None,
             warnings: Mutex::default(),
+        }
+    }
+
+    /// Notes something in the audit event of the request.
+    pub fn annotate(&self, key: &str, value: &str) {
+        if let Some(record) = &self.record {
+            record.annotate(key, value);
         }
     }
 

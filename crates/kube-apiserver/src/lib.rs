@@ -7,27 +7,38 @@
 //! live in this process.
 
 pub mod admission;
+pub mod aggregator;
+pub mod apiextensions;
 pub mod audit;
 pub mod authentication;
 pub mod authorization;
 pub mod body;
 pub mod chain;
+pub mod components;
 pub mod config;
 pub mod connect;
 pub mod context;
 pub mod discovery;
+mod encryption_config;
 pub mod endpoints;
+pub mod flowcontrol;
+mod follow;
 pub mod health;
 pub mod in_process;
 pub mod metrics;
 pub mod openapi;
+pub mod outbound;
+mod own_client;
+pub mod recent;
 pub mod registry;
 pub mod request_info;
 mod server;
+mod service_addresses;
 pub mod serving;
 pub mod table;
 pub mod user;
 pub mod version;
+mod zpages;
 
 #[cfg(test)]
 mod testing;

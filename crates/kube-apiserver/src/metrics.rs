@@ -1,5 +1,9 @@
 //! `/metrics`: what the server counts, under upstream's names.
 
+mod process;
+mod text;
+mod watch;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,12 +16,26 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry as Metrics_;
 
+use crate::admission::plugins::pod_security::PodSecurityMetrics;
+use crate::admission::policy::PolicyMetrics;
+use crate::admission::webhook::WebhookMetrics;
+use crate::aggregator::AggregatorMetrics;
+use crate::apiextensions::KindSet;
+use crate::flowcontrol::FlowMetrics;
 use crate::{RequestInfo, Response, body};
 
 const DURATION_BUCKETS: [f64; 23] = [
     0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0,
     45.0, 60.0,
 ];
+
+pub use watch::WatchCounters;
+use watch::Watches;
+
+const SLI_BUCKETS: [f64; 21] =
+    [0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0];
+const SIZE_BUCKETS: [f64; 7] = [1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
+const DECISION_BUCKETS: [f64; 8] = [0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128];
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -27,14 +45,26 @@ struct Inner {
     registry: Metrics_,
     requests: Family<Answered, Counter>,
     durations: Family<Asked, Histogram>,
+    sli_durations: Family<Asked, Histogram>,
+    response_sizes: Family<Asked, Histogram>,
     inflight: Family<Inflight, Gauge>,
     longrunning: Family<Asked, Gauge>,
     terminations: Family<Answered, Counter>,
     handshake_errors: Counter,
     authenticated: Family<User, Counter>,
+    attempts: Family<Decided, Counter>,
+    attempt_durations: Family<Decided, Histogram>,
+    authorizations: Family<Decided, Counter>,
+    authorization_durations: Family<Decided, Histogram>,
     objects: Family<Resource, Gauge>,
+    resource_objects: Family<GroupResource, Gauge>,
     storage_bytes: Gauge,
-    resident_bytes: Gauge,
+    watches: Watches,
+    pod_security: PodSecurityMetrics,
+    flow: FlowMetrics,
+    webhooks: WebhookMetrics,
+    policies: PolicyMetrics,
+    aggregator: AggregatorMetrics,
 }
 
 /// What was asked for. Only names that the API knows become labels, so that clients cannot make new series.
@@ -51,6 +81,7 @@ pub struct Asked {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Answered {
+    dry_run: &'static str,
     verb: String,
     group: String,
     version: String,
@@ -72,7 +103,18 @@ struct User {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Decided {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Resource {
+    resource: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct GroupResource {
+    group: String,
     resource: String,
 }
 
@@ -86,8 +128,8 @@ impl Drop for Running {
 }
 
 impl Asked {
-    pub fn of(info: &RequestInfo) -> Self {
-        let known = info.is_resource && api::find(&info.api_group, &info.api_version, &info.resource).is_some();
+    pub fn of(info: &RequestInfo, kinds: &KindSet) -> Self {
+        let known = info.is_resource && kinds.find(&info.api_group, &info.api_version, &info.resource).is_some();
         if !known {
             let path = [
                 "/healthz",
@@ -165,14 +207,26 @@ impl Metrics {
             registry: Metrics_::default(),
             requests: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(DURATION_BUCKETS)),
+            sli_durations: Family::new_with_constructor(|| Histogram::new(SLI_BUCKETS)),
+            response_sizes: Family::new_with_constructor(|| Histogram::new(SIZE_BUCKETS)),
             inflight: Family::default(),
             longrunning: Family::default(),
             terminations: Family::default(),
             handshake_errors: Counter::default(),
             authenticated: Family::default(),
+            attempts: Family::default(),
+            attempt_durations: Family::new_with_constructor(|| Histogram::new(DECISION_BUCKETS)),
+            authorizations: Family::default(),
+            authorization_durations: Family::new_with_constructor(|| Histogram::new(DECISION_BUCKETS)),
             objects: Family::default(),
+            resource_objects: Family::default(),
             storage_bytes: Gauge::default(),
-            resident_bytes: Gauge::default(),
+            watches: Watches::default(),
+            pod_security: PodSecurityMetrics::default(),
+            flow: FlowMetrics::default(),
+            webhooks: WebhookMetrics::default(),
+            policies: PolicyMetrics::default(),
+            aggregator: AggregatorMetrics::default(),
         };
         // Counters get their `_total` when they are written.
         let registry = &mut inner.registry;
@@ -214,24 +268,68 @@ impl Metrics {
             inner.storage_bytes.clone(),
         );
         registry.register(
-            "process_resident_memory_bytes",
-            "Resident memory of this process",
-            inner.resident_bytes.clone(),
+            "apiserver_request_sli_duration_seconds",
+            "Time to the head of the answer, without what the client or a webhook took",
+            inner.sli_durations.clone(),
         );
+        registry.register("apiserver_response_sizes", "Bytes of answers", inner.response_sizes.clone());
+        registry.register("authentication_attempts", "Authentications by result", inner.attempts.clone());
+        let (name, help) = ("authentication_duration_seconds", "Time of authentications by result");
+        registry.register(name, help, inner.attempt_durations.clone());
+        registry.register("authorization_attempts", "Authorizations by result", inner.authorizations.clone());
+        let (name, help) = ("authorization_duration_seconds", "Time of authorizations by result");
+        registry.register(name, help, inner.authorization_durations.clone());
+        registry.register("apiserver_resource_objects", "Objects in the store", inner.resource_objects.clone());
+        inner.watches.register(registry);
+        process::register(registry);
+        inner.pod_security.register(registry);
+        inner.flow.register(registry);
+        inner.webhooks.register(registry);
+        inner.policies.register(registry);
+        inner.aggregator.register(registry);
         Self(Arc::new(inner))
     }
 
-    /// A request was answered.
-    pub fn answered(&self, asked: &Asked, code: StatusCode, took: Duration) {
-        self.0.requests.get_or_create(&answered(asked, code)).inc();
+    pub fn flow(&self) -> &FlowMetrics {
+        &self.0.flow
+    }
+
+    pub fn aggregator(&self) -> &AggregatorMetrics {
+        &self.0.aggregator
+    }
+
+    pub fn policies(&self) -> &PolicyMetrics {
+        &self.0.policies
+    }
+
+    pub fn webhooks(&self) -> &WebhookMetrics {
+        &self.0.webhooks
+    }
+
+    pub fn pod_security(&self) -> &PodSecurityMetrics {
+        &self.0.pod_security
+    }
+
+    /// A request was answered, with this many bytes if that is known.
+    pub fn answered(&self, asked: &Asked, dry_run: bool, code: StatusCode, took: Duration, bytes: Option<u64>) {
+        self.0.requests.get_or_create(&answered(asked, dry_run, code)).inc();
         if asked.verb != "WATCH" && asked.verb != "CONNECT" {
             self.0.durations.get_or_create(asked).observe(took.as_secs_f64());
+            self.0.sli_durations.get_or_create(asked).observe(took.as_secs_f64());
         }
+        if let (Some(bytes), "GET" | "LIST") = (bytes, asked.verb.as_str()) {
+            self.0.response_sizes.get_or_create(asked).observe(bytes as f64);
+        }
+    }
+
+    /// The counters of a resource's watches.
+    pub fn watch(&self, group: &str, version: &str, resource: &str) -> WatchCounters {
+        self.0.watches.of(group, version, resource)
     }
 
     /// A request was refused or cut off by a limit.
     pub fn terminated(&self, asked: &Asked, code: StatusCode) {
-        self.0.terminations.get_or_create(&answered(asked, code)).inc();
+        self.0.terminations.get_or_create(&answered(asked, false, code)).inc();
     }
 
     /// Counts until the result is dropped.
@@ -246,36 +344,50 @@ impl Metrics {
         Running(gauge)
     }
 
-    pub fn authenticated(&self, username: &'static str) {
-        self.0.authenticated.get_or_create(&User { username }).inc();
+    /// An authentication came to an end: as whom, if it succeeded.
+    pub fn authenticated(&self, username: Option<&'static str>, took: Duration) {
+        let decided = Decided { result: if username.is_some() { "success" } else { "error" } };
+        self.0.attempts.get_or_create(&decided).inc();
+        self.0.attempt_durations.get_or_create(&decided).observe(took.as_secs_f64());
+        if let Some(username) = username {
+            self.0.authenticated.get_or_create(&User { username }).inc();
+        }
+    }
+
+    pub fn authorized(&self, allowed: bool, took: Duration) {
+        let decided = Decided { result: if allowed { "allowed" } else { "denied" } };
+        self.0.authorizations.get_or_create(&decided).inc();
+        self.0.authorization_durations.get_or_create(&decided).observe(took.as_secs_f64());
     }
 
     pub fn handshake_failed(&self) {
         self.0.handshake_errors.inc();
     }
 
-    /// The answer of `/metrics`, with what is counted only when somebody asks.
-    pub fn serve(&self, objects: impl Iterator<Item = (String, u64)>, storage_bytes: u64) -> Response {
-        for (resource, count) in objects {
+    /// The answer of `/metrics`, with what is counted only when somebody asks: the objects of each group and resource.
+    pub fn serve(&self, objects: impl Iterator<Item = (String, String, u64)>, storage_bytes: u64) -> Response {
+        for (group, resource, count) in objects {
             let count = i64::try_from(count).unwrap_or(i64::MAX);
-            self.0.objects.get_or_create(&Resource { resource }).set(count);
+            let name = if group.is_empty() { resource.clone() } else { format!("{resource}.{group}") };
+            self.0.objects.get_or_create(&Resource { resource: name }).set(count);
+            self.0.resource_objects.get_or_create(&GroupResource { group, resource }).set(count);
         }
         self.0.storage_bytes.set(i64::try_from(storage_bytes).unwrap_or(i64::MAX));
-        self.0.resident_bytes.set(resident_bytes().unwrap_or_default());
-        let mut text = String::new();
-        if encode(&mut text, &self.0.registry).is_err() {
+        let mut open = String::new();
+        if encode(&mut open, &self.0.registry).is_err() {
             return body::text(StatusCode::INTERNAL_SERVER_ERROR, "failed to write the metrics\n");
         }
-        let mut response = Response::new(body::full(text));
-        let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+        let mut response = Response::new(body::full(text::of_open_metrics(&open)));
+        let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8; escaping=underscores");
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
         response
     }
 }
 
-fn answered(asked: &Asked, code: StatusCode) -> Answered {
+fn answered(asked: &Asked, dry_run: bool, code: StatusCode) -> Answered {
     let asked = asked.clone();
     Answered {
+        dry_run: if dry_run { "All" } else { "" },
         verb: asked.verb,
         group: asked.group,
         version: asked.version,
@@ -285,10 +397,4 @@ fn answered(asked: &Asked, code: StatusCode) -> Answered {
         component: asked.component,
         code: code.as_u16(),
     }
-}
-
-fn resident_bytes() -> Option<i64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().strip_suffix(" kB")?.trim().parse::<i64>().ok()?.checked_mul(1024)
 }

@@ -2,22 +2,33 @@
 
 use std::sync::Arc;
 
+use encryption::Encryption;
 use machinery::status::Status;
 use store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::chain::{Chain, ChainError};
+use crate::aggregator::{self, Aggregator, AggregatorError};
 use crate::audit::{Audit, AuditError};
+use crate::authentication::bootstrap_tokens::BootstrapTokens;
+use crate::authentication::configuration::{self, ConfigurationError, Configured};
+use crate::authentication::request_header::RequestHeader;
 use crate::authentication::static_tokens::{StaticTokenError, StaticTokens};
+use crate::authentication::token_webhook::TokenWebhook;
 use crate::authentication::x509::{ClientCa, ClientCaError};
 use crate::authentication::{Authenticator, IssuerError, RegistryObjects, TokenIssuer};
 use crate::authorization::{Authorizer, ModeError, RegistryPolicy, RegistryRelations, aggregation, bootstrap};
 use crate::chain::Limits;
+use crate::components::Components;
 use crate::connect::{Backends, BackendsError};
+use crate::encryption_config;
+use crate::flowcontrol::{self, FlowControl};
 use crate::health::{Health, Hook};
 use crate::metrics::Metrics;
 use crate::registry::{self, Attrs, Registry};
+use crate::service_addresses;
 use crate::serving::{self, TlsError};
 use crate::user::MASTERS_GROUP;
 use crate::{Config, InProcess, Response, UserInfo};
@@ -28,15 +39,24 @@ pub struct Server {
     pub registry: Registry,
     pub authenticator: Authenticator,
     pub authorizer: Authorizer,
+    pub admission: Arc<Chain>,
     pub tokens: TokenIssuer,
     pub metrics: Metrics,
     pub health: Health,
+    /// The other parts of the control plane.
+    pub components: Components,
     pub(crate) audit: Option<Audit>,
     pub(crate) client_ca: Option<ClientCa>,
     pub(crate) limits: Limits,
+    /// What stands in the limits' place where it is switched on.
+    pub(crate) flow: Option<Arc<FlowControl>>,
     pub(crate) backends: Backends,
+    pub(crate) aggregator: Aggregator,
+    encryption: Option<Arc<Encryption>>,
     hooks: Hooks,
-    started: OnceCell<()>,
+    start: OnceCell<()>,
+    /// When this server was opened.
+    pub(crate) started: jiff::Timestamp,
     /// Ends everything that this server began.
     pub shutdown: CancellationToken,
 }
@@ -45,6 +65,9 @@ pub struct Server {
 struct Hooks {
     system_objects: Hook,
     roles: Hook,
+    /// Where flow control is switched on.
+    flow: Option<Hook>,
+    api_services: Hook,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -53,18 +76,30 @@ pub enum StartError {
     Journal(#[source] store::journal::JournalError),
     #[error("failed to open the store")]
     Store(#[source] store::OpenError),
+    #[error(transparent)]
+    Encryption(#[from] encryption::ConfigError),
     #[error("failed to open the registry")]
     Registry(#[source] registry::OpenError),
     #[error("failed to prepare the tokens of ServiceAccounts")]
     Tokens(#[source] IssuerError),
     #[error("failed to prepare static tokens")]
     StaticTokens(#[source] StaticTokenError),
+    #[error("failed to prepare authentication")]
+    Authentication(#[from] ConfigurationError),
+    #[error("failed to prepare the authentication webhook")]
+    TokenWebhook(#[source] crate::outbound::EndpointError),
     #[error("failed to prepare client certificates")]
     ClientCa(#[source] ClientCaError),
     #[error("failed to prepare connections to kubelets")]
     Backends(#[source] BackendsError),
+    #[error("failed to prepare aggregation")]
+    Aggregation(#[from] AggregatorError),
+    #[error("failed to register what is served")]
+    Register(#[source] Status),
     #[error("failed to prepare the audit log")]
     Audit(#[from] AuditError),
+    #[error("failed to prepare admission")]
+    Admission(#[from] ChainError),
     #[error("failed to prepare TLS")]
     Tls(#[source] TlsError),
     #[error("the API lacks the kinds of RBAC")]
@@ -75,6 +110,8 @@ pub enum StartError {
     Listener(#[source] std::io::Error),
     #[error("failed to create what every cluster has")]
     SystemObjects(#[source] Status),
+    #[error("failed to create the objects of flow control")]
+    FlowControl(#[source] Status),
     #[error("failed to create the default roles")]
     Roles(#[source] Status),
 }
@@ -82,13 +119,19 @@ pub enum StartError {
 impl Server {
     /// Opens the store and prepares everything; nothing is served or written yet. Needs a runtime.
     pub fn open(config: Config) -> Result<Arc<Self>, StartError> {
-        let registry = open_registry(&config)?;
+        let encryption = encryption_config::open(&config)?;
+        let registry = open_registry(&config, encryption.clone())?;
         let objects = Arc::new(RegistryObjects::new(registry.clone()));
         let tokens = TokenIssuer::open(&config, objects).map_err(StartError::Tokens)?;
         let static_tokens = config.token_auth_file.as_deref().map(StaticTokens::open).transpose();
         let static_tokens = static_tokens.map_err(StartError::StaticTokens)?;
         let client_ca =
             config.client_ca_file.as_deref().map(ClientCa::open).transpose().map_err(StartError::ClientCa)?;
+        let bootstrap = config.enable_bootstrap_token_auth.then(|| BootstrapTokens::new(registry.clone()));
+        let authenticator = Authenticator::new(tokens.clone(), static_tokens, Configured::open(&config)?)
+            .with_bootstrap_tokens(bootstrap)
+            .with_webhook(TokenWebhook::open(&config).map_err(StartError::TokenWebhook)?)
+            .with_request_header(RequestHeader::open(&config).map_err(StartError::ClientCa)?);
         let policy = RegistryPolicy::new(&registry).ok_or(StartError::NoRbac)?;
         let relations = Arc::new(RegistryRelations::new(registry.clone()));
         let authorizer = Authorizer::open(&config, policy, relations).map_err(StartError::Authorization)?;
@@ -98,31 +141,45 @@ impl Server {
         health.check("ping", || Ok(()));
         // The name is upstream's for the store, whatever is behind it.
         let store = registry.store().clone();
-        health.check("etcd", move || match store.stats().closed {
-            None => Ok(()),
-            Some(reason) => Err(reason.to_string()),
-        });
+        let is_open = move || store.stats().closed.map_or(Ok(()), |reason| Err(reason.to_string()));
+        health.check("etcd", is_open.clone());
+        if let Some(encryption) = encryption.clone() {
+            health.check("kms-providers", move || encryption.healthy());
+        }
         let hooks = Hooks {
             system_objects: health.hook("poststarthook/start-system-namespaces-controller"),
             roles: health.hook("poststarthook/rbac/bootstrap-roles"),
+            flow: config
+                .enable_priority_and_fairness
+                .then(|| health.hook("poststarthook/priority-and-fairness-config-producer")),
+            api_services: health.hook("poststarthook/apiservice-registration-controller"),
         };
         let stopping = shutdown.clone();
         health.readiness_check("shutdown", move || {
             if stopping.is_cancelled() { Err("process is shutting down".to_owned()) } else { Ok(()) }
         });
 
+        let metrics = Metrics::new();
+        let flow = config.enable_priority_and_fairness;
+        let flow = flow.then(|| FlowControl::new(&registry, &config, metrics.flow().clone()));
         Ok(Arc::new(Self {
-            authenticator: Authenticator::new(tokens.clone(), static_tokens, config.anonymous_auth),
+            flow: flow.map(Arc::new),
+            authenticator,
             authorizer,
+            admission: Arc::new(Chain::open(&config)?),
             tokens,
-            metrics: Metrics::new(),
+            metrics,
             health,
+            components: Components::new(is_open),
             audit: Audit::open(&config)?,
             client_ca,
             limits: Limits::new(&config),
             backends: Backends::open(&config).map_err(StartError::Backends)?,
+            aggregator: Aggregator::open(&registry, &config)?,
+            encryption,
             hooks,
-            started: OnceCell::new(),
+            start: OnceCell::new(),
+            started: jiff::Timestamp::now(),
             shutdown,
             registry,
             config,
@@ -134,13 +191,29 @@ impl Server {
     pub async fn start(self: &Arc<Self>) -> Result<(), StartError> {
         let start = async {
             registry::initial::create(self).await.map_err(StartError::SystemObjects)?;
+            service_addresses::start(self.clone()).await.map_err(StartError::SystemObjects)?;
             self.hooks.system_objects.done();
+            if let Some(hook) = &self.hooks.flow {
+                flowcontrol::keep_objects(self.clone()).await.map_err(StartError::FlowControl)?;
+                hook.done();
+            }
             bootstrap::apply(self).await.map_err(StartError::Roles)?;
             self.hooks.roles.done();
             tokio::spawn(aggregation::run(self.clone(), self.shutdown.clone()));
+            tokio::spawn(crate::apiextensions::run(self.clone(), self.shutdown.clone()));
+            aggregator::register(self.clone()).await.map_err(StartError::Register)?;
+            self.hooks.api_services.done();
+            tokio::spawn(aggregator::watch_availability(self.clone()));
+            if let Some(flow) = self.flow.clone() {
+                tokio::spawn(flow.run(self.shutdown.clone()));
+            }
+            if let Some(encryption) = self.encryption.clone() {
+                encryption_config::follow(encryption, &self.config, self.shutdown.clone());
+            }
+            configuration::follow(self, self.shutdown.clone());
             Ok(())
         };
-        self.started.get_or_try_init(|| start).await.copied()
+        self.start.get_or_try_init(|| start).await.copied()
     }
 
     /// Starts, and serves the listener until `shutdown`; open requests then get some time to end.
@@ -149,7 +222,8 @@ impl Server {
         listener: std::net::TcpListener,
         shutdown: CancellationToken,
     ) -> Result<(), StartError> {
-        let tls = serving::tls_config(&self.config, self.client_ca.as_ref()).map_err(StartError::Tls)?;
+        let proxy_ca = self.authenticator.request_header().map(RequestHeader::ca);
+        let tls = serving::tls_config(&self.config, self.client_ca.as_ref(), proxy_ca).map_err(StartError::Tls)?;
         listener.set_nonblocking(true).map_err(StartError::Listener)?;
         let listener = TcpListener::from_std(listener).map_err(StartError::Listener)?;
         let _stop = self.shutdown.clone().drop_guard();
@@ -181,19 +255,23 @@ impl Server {
     }
 
     pub(crate) fn serve_metrics(&self) -> Response {
+        if let Some(flow) = &self.flow {
+            flow.measure();
+        }
         let snapshot = self.registry.store().snapshot();
-        let objects = api::ALL.iter().map(|kind| {
+        let kinds = self.registry.kinds();
+        let objects = kinds.all().map(|kind| {
             let count = snapshot.count(&registry::keys::prefix(kind));
-            (registry::group_resource(kind).to_string(), count as u64)
+            (kind.group.to_owned(), kind.plural.to_owned(), count as u64)
         });
         self.metrics.serve(objects, self.registry.store().stats().totals.bytes)
     }
 }
 
-fn open_registry(config: &Config) -> Result<Registry, StartError> {
+fn open_registry(config: &Config, encryption: Option<Arc<Encryption>>) -> Result<Registry, StartError> {
     let journal: Box<dyn store::journal::Journal> = match &config.store_dir {
         Some(folder) => {
-            let wal = store::journal::Wal::open(folder, store::journal::WalOptions::default());
+            let wal = store::journal::Wal::open(folder, encryption_config::wal_options(encryption.is_some()));
             Box::new(wal.map_err(StartError::Journal)?)
         }
         None => Box::new(store::journal::Memory::default()),
@@ -201,6 +279,7 @@ fn open_registry(config: &Config) -> Result<Registry, StartError> {
     let options = store::Options {
         history: config.history,
         quota_bytes: config.quota_backend_bytes,
+        transformer: encryption.map(|encryption| encryption as Arc<dyn store::journal::Transformer>),
         ..store::Options::default()
     };
     let store = Store::<Attrs>::open(journal, options).map_err(StartError::Store)?;

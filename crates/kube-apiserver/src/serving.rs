@@ -52,7 +52,11 @@ pub enum TlsError {
 }
 
 /// TLS as the server offers it.
-pub fn tls_config(config: &Config, client_ca: Option<&ClientCa>) -> Result<Arc<ServerConfig>, TlsError> {
+pub fn tls_config(
+    config: &Config,
+    client_ca: Option<&ClientCa>,
+    proxy_ca: Option<&ClientCa>,
+) -> Result<Arc<ServerConfig>, TlsError> {
     let path = &config.tls_cert_file;
     let certificates = read_certificates(path).map_err(|error| TlsError::Certificate(path.clone(), error))?;
     let key = PrivateKeyDer::from_pem_file(&config.tls_private_key_file)
@@ -60,8 +64,8 @@ pub fn tls_config(config: &Config, client_ca: Option<&ClientCa>) -> Result<Arc<S
     let fail = |error| TlsError::Use(path.clone(), error);
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(fail)?;
-    let builder = match client_ca {
-        Some(ca) => builder.with_client_cert_verifier(ca.handshake_verifier()),
+    let builder = match client_ca.or(proxy_ca) {
+        Some(ca) => builder.with_client_cert_verifier(ca.handshake_verifier(proxy_ca)),
         None => builder.with_no_client_auth(),
     };
     let mut tls = builder.with_single_cert(certificates, key).map_err(fail)?;
@@ -148,7 +152,11 @@ impl Connection {
             Some(ca) => ca.judge(stream.get_ref().1.peer_certificates(), jiff::Timestamp::now()),
             None => Default::default(),
         };
-        let peer = Arc::new(Peer { address: Some(address), certificate });
+        let proxy = match self.server.authenticator.request_header() {
+            Some(header) => header.judge(stream.get_ref().1.peer_certificates(), jiff::Timestamp::now()),
+            None => Default::default(),
+        };
+        let peer = Arc::new(Peer { address: Some(address), certificate, proxy });
         let server = self.server;
         let service = service_fn(move |request: http::Request<Incoming>| {
             let (server, peer) = (server.clone(), peer.clone());

@@ -64,7 +64,8 @@ pub fn row(
         Include::Object => sent.clone(),
         Include::None => Value::Null,
     };
-    let mut row = json!({ "cells": version.cells(kind, stored, now) });
+    let shown = if kind.custom.is_some() { sent } else { stored };
+    let mut row = json!({ "cells": version.cells(kind, shown, now) });
     if let Some(conditions) = strategies::of(kind).row_conditions(stored) {
         row["conditions"] = conditions;
     }

@@ -103,16 +103,36 @@ pub(crate) async fn server_with(change: impl FnOnce(&mut Config)) -> (Arc<Server
 
 /// A request as `user`, without a socket: the code and the body.
 pub(crate) async fn call(server: &Arc<Server>, user: UserInfo, method: &str, path: &str, body: &str) -> (u16, Value) {
+    let (code, _, body) = call_with(server, user, method, path, "application/json", body).await;
+    (code, body)
+}
+
+/// The same with a content type of one's choice: the code, the texts of the warnings and the body.
+pub(crate) async fn call_with(
+    server: &Arc<Server>,
+    user: UserInfo,
+    method: &str,
+    path: &str,
+    content_type: &str,
+    body: &str,
+) -> (u16, Vec<String>, Value) {
     let request = http::Request::builder()
         .method(method)
         .uri(path)
-        .header("content-type", "application/json")
+        .header("content-type", content_type)
         .body(Full::new(Bytes::from(body.to_owned())))
         .unwrap();
     let response = server.in_process(user).call(request).await.unwrap();
     let code = response.status().as_u16();
+    let warnings = response.headers().get_all(http::header::WARNING).iter();
+    let text = |value: &http::HeaderValue| {
+        let quoted = value.to_str().unwrap().strip_prefix("299 - \"").unwrap().strip_suffix('"').unwrap();
+        quoted.replace("\\\"", "\"")
+    };
+    let warnings = warnings.map(text).collect();
     let bytes = response.into_body().collect().await.unwrap().to_bytes();
-    (code, serde_json::from_slice(&bytes).unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into_owned().into()))
+    let body = serde_json::from_slice(&bytes);
+    (code, warnings, body.unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into_owned().into()))
 }
 
 pub(crate) fn admin() -> UserInfo {

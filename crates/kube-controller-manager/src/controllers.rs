@@ -1,17 +1,22 @@
 //! The list of controllers, in the order in which they start, each with the ServiceAccount whose rights it uses.
 
+pub mod certificates;
 pub mod deployment;
+pub mod disruption;
 pub mod endpoints;
 pub mod endpointslice;
 pub mod garbage_collector;
 pub mod namespace;
 pub mod node_lifecycle;
 pub mod podgc;
+pub mod protection;
 pub mod replicaset;
 pub mod replicationcontroller;
 pub mod resourcequota;
 pub mod root_ca_cert_publisher;
 mod selection;
+pub mod service_account_token;
+pub mod service_cidr;
 pub mod serviceaccount;
 pub mod taint_eviction;
 
@@ -26,7 +31,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::monitors::Monitors;
 
-/// Gives the client of a ServiceAccount in kube-system, by its name.
+/// The controller manager's own name, for the controller that has no ServiceAccount.
+pub const MANAGER: &str = "system:kube-controller-manager";
+
+/// Gives the client of a ServiceAccount in kube-system, by its name, or that of [`MANAGER`].
 pub type Clients = Arc<dyn Fn(&str) -> kube::Client + Send + Sync>;
 
 /// What can be set.
@@ -36,6 +44,12 @@ pub struct Options {
     pub selection: Selection,
     /// PEM of the authority that pods shall trust (`--root-ca-file`); without it no bundle is published.
     pub root_ca: Option<String>,
+    /// Makes the tokens that are kept in Secrets (`--service-account-private-key-file`); without it nobody does.
+    pub sign_token: Option<service_account_token::Sign>,
+    /// Issues certificates (`--cluster-signing-cert-file`, `--cluster-signing-key-file`); without it nobody does.
+    pub sign_certificate: Option<certificates::signing::SignCertificate>,
+    /// How long certificates are good for (`--cluster-signing-duration`).
+    pub signing_duration: Duration,
     /// How long a node may be silent (`--node-monitor-grace-period`).
     pub node_monitor_grace_period: Duration,
     /// How long a new node may take to report (`--node-startup-grace-period`).
@@ -53,6 +67,9 @@ impl Default for Options {
         Self {
             selection: Selection::default(),
             root_ca: None,
+            sign_token: None,
+            sign_certificate: None,
+            signing_duration: Duration::from_secs(365 * 24 * 3600),
             node_monitor_grace_period: Duration::from_secs(40),
             node_startup_grace_period: Duration::from_secs(60),
             terminated_pod_gc_threshold: 12_500,
@@ -91,10 +108,27 @@ pub async fn run(clients: Clients, options: Options, cancel: CancellationToken) 
         set.start("endpointslice-controller", endpointslice::EndpointSlices),
         set.start("generic-garbage-collector", garbage_collector::GarbageCollector { monitors: monitors.clone() }),
         set.start("resourcequota-controller", resourcequota::ResourceQuotas { monitors: monitors.clone() }),
+        set.start("disruption-controller", disruption::Disruptions { monitors: monitors.clone() }),
+        set.start("disruption-controller", disruption::StaleDisruptions),
         set.start("node-controller", node_lifecycle::NodeLifecycle::new(grace)),
         set.start("node-controller", taint_eviction::TaintEviction::default()),
+        set.start("pvc-protection-controller", protection::Claims),
+        set.start("pv-protection-controller", protection::Volumes),
+        set.start("volumeattributesclass-protection-controller", protection::AttributesClasses),
+        set.start("certificate-controller", certificates::approving::Approving),
+        set.start("certificate-controller", certificates::cleaner::Cleaner),
+        set.start("service-cidrs-controller", service_cidr::ServiceCidrs),
         set.start("pod-garbage-collector", podgc::PodGc::new(options.terminated_pod_gc_threshold)),
     ];
+    if let Some(sign) = options.sign_token {
+        let root_ca = options.root_ca.clone();
+        let tokens = service_account_token::ServiceAccountTokens { sign, root_ca };
+        running.push(set.start(MANAGER, tokens));
+    }
+    if let Some(sign) = options.sign_certificate {
+        let seconds_max = i64::try_from(options.signing_duration.as_secs()).unwrap_or(i64::MAX);
+        running.push(set.start("certificate-controller", certificates::signing::Signing { sign, seconds_max }));
+    }
     if let Some(root_ca) = options.root_ca {
         running.push(set.start("root-ca-cert-publisher", root_ca_cert_publisher::RootCaCertPublisher { root_ca }));
     }

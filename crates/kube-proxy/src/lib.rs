@@ -13,12 +13,9 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{Stream, StreamExt};
+use client::Reflectors;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::runtime::reflector::Lookup;
-use kube::runtime::{WatchStreamExt, reflector, watcher};
-use kube::{Api, Client};
 use tokio::io::AsyncWriteExt;
 use tokio_util::sync::CancellationToken;
 
@@ -60,28 +57,22 @@ pub enum Error {
 
 /// Follows Services and EndpointSlices until `shutdown`; the rules stay in place after it, so that traffic goes on while
 /// the proxy restarts.
-pub async fn run(client: Client, config: Config, shutdown: CancellationToken) -> Result<(), Error> {
+pub async fn run(caches: Arc<Reflectors>, config: Config, shutdown: CancellationToken) -> Result<(), Error> {
     let health = Arc::new(health::Health::default());
     if let Some(address) = config.healthz_bind_address {
         health::serve(address, health.clone(), shutdown.clone()).await?;
     }
-    let (services, service_changes) = follow::<Service>(Api::all(client.clone()));
-    let (slices, slice_changes) = follow::<EndpointSlice>(Api::all(client));
-    let mut changes = Box::pin(futures::stream::select(service_changes, slice_changes));
+    let (services, slices) = (caches.store::<Service>(), caches.store::<EndpointSlice>());
+    let (mut service_changes, mut slice_changes) = (services.changes(), slices.changes());
     // Without both lists any decision would take services away that are there.
-    let both = async { tokio::join!(services.wait_until_ready(), slices.wait_until_ready()) };
-    tokio::pin!(both);
-    loop {
-        tokio::select! {
-            _ = shutdown.cancelled() => return Ok(()),
-            _ = &mut both => break,
-            _ = changes.next() => {}
-        }
+    tokio::select! {
+        () = shutdown.cancelled() => return Ok(()),
+        ((), ()) = async { tokio::join!(service_changes.next(), slice_changes.next()) } => {}
     }
     let mut applied: Option<BTreeMap<ServicePortName, ServicePort>> = None;
     let mut retry = RETRY_MIN;
     loop {
-        let wanted = services::plan(&services.state(), &slices.state(), &config.node_name);
+        let wanted = services::plan(&services.snapshot(), &slices.snapshot(), &config.node_name);
         match synchronize(&config, applied.as_ref(), &wanted).await {
             Ok(()) => {
                 let before = applied.replace(wanted);
@@ -91,28 +82,24 @@ pub async fn run(client: Client, config: Config, shutdown: CancellationToken) ->
                 health.synchronized();
                 retry = RETRY_MIN;
                 tokio::select! {
-                    _ = shutdown.cancelled() => return Ok(()),
-                    _ = changes.next() => {}
+                    () = shutdown.cancelled() => return Ok(()),
+                    () = service_changes.next() => {}
+                    () = slice_changes.next() => {}
                 }
             }
             Err(error) => {
                 tracing::error!(%error, "failed to write the service rules; the whole table is written again");
                 applied = None;
                 tokio::select! {
-                    _ = shutdown.cancelled() => return Ok(()),
-                    _ = tokio::time::sleep(retry) => {}
+                    () = shutdown.cancelled() => return Ok(()),
+                    () = tokio::time::sleep(retry) => {}
                 }
                 retry = (retry * 2).min(RETRY_MAX);
             }
         }
-        let coalesced = tokio::time::sleep(COALESCE);
-        tokio::pin!(coalesced);
-        loop {
-            tokio::select! {
-                _ = shutdown.cancelled() => return Ok(()),
-                _ = &mut coalesced => break,
-                _ = changes.next() => {}
-            }
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            () = tokio::time::sleep(COALESCE) => {}
         }
     }
 }
@@ -151,26 +138,4 @@ async fn nft(script: &str) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::Refused(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
-}
-
-/// A cache of all objects of a kind, and a stream that says when it changed.
-fn follow<K>(api: Api<K>) -> (reflector::Store<K>, impl Stream<Item = ()>)
-where
-    K: kube::Resource<DynamicType = ()>
-        + Lookup<DynamicType = ()>
-        + Clone
-        + serde::de::DeserializeOwned
-        + std::fmt::Debug
-        + Send
-        + 'static,
-{
-    let (store, writer) = reflector::store();
-    let changes = watcher(api, watcher::Config::default())
-        .default_backoff()
-        .modify(|object| object.meta_mut().managed_fields = None)
-        .reflect(writer)
-        .filter_map(|event| async move {
-            event.inspect_err(|error| tracing::warn!(%error, "the proxy's watch failed and goes on")).ok().map(drop)
-        });
-    (store, changes)
 }

@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 
+use client::Snapshot;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
@@ -77,8 +77,8 @@ pub struct ServicePort {
 
 /// Decides for every port of every Service that has a cluster IP.
 pub fn plan(
-    services: &[Arc<Service>],
-    slices: &[Arc<EndpointSlice>],
+    services: &Snapshot<Service>,
+    slices: &Snapshot<EndpointSlice>,
     node_name: &str,
 ) -> BTreeMap<ServicePortName, ServicePort> {
     let mut by_service: BTreeMap<(&str, &str), Vec<&EndpointSlice>> = BTreeMap::new();
@@ -90,7 +90,7 @@ pub fn plan(
         }
     }
     let mut plan = BTreeMap::new();
-    for service in services {
+    for service in services.iter() {
         let (Some(namespace), Some(name), Some(spec)) =
             (&service.metadata.namespace, &service.metadata.name, &service.spec)
         else {
@@ -207,21 +207,21 @@ pub(crate) mod tests {
 
     use super::*;
 
-    pub(crate) fn service(spec: Value) -> Arc<Service> {
+    pub(crate) fn service(spec: Value) -> Service {
         let object = json!({"metadata": {"namespace": "default", "name": "web"}, "spec": spec});
-        Arc::new(serde_json::from_value(object).unwrap())
+        serde_json::from_value(object).unwrap()
     }
 
-    pub(crate) fn slice(endpoints: Value) -> Arc<EndpointSlice> {
+    pub(crate) fn slice(endpoints: Value) -> EndpointSlice {
         let object = json!({
             "metadata": {"namespace": "default", "name": "web-1", "labels": {"kubernetes.io/service-name": "web"}},
             "addressType": "IPv4", "ports": [{"name": "", "port": 8080, "protocol": "TCP"}], "endpoints": endpoints,
         });
-        Arc::new(serde_json::from_value(object).unwrap())
+        serde_json::from_value(object).unwrap()
     }
 
-    fn only(services: &[Arc<Service>], slices: &[Arc<EndpointSlice>]) -> ServicePort {
-        plan(services, slices, "here").into_values().next().unwrap()
+    fn only(service: Service, slice: EndpointSlice) -> ServicePort {
+        plan(&Snapshot::of([service]), &Snapshot::of([slice]), "here").into_values().next().unwrap()
     }
 
     fn addresses(endpoints: &[Endpoint]) -> Vec<String> {
@@ -235,9 +235,9 @@ pub(crate) mod tests {
             json!({"addresses": ["10.244.0.3"], "conditions": {"ready": false, "serving": true, "terminating": true}});
         let unready = json!({"addresses": ["10.244.0.4"], "conditions": {"ready": false, "serving": false}});
         let ready = json!({"addresses": ["10.244.0.2"], "conditions": {"ready": true}});
-        let both = only(std::slice::from_ref(&web), &[slice(json!([ready, terminating, unready]))]);
+        let both = only(web.clone(), slice(json!([ready, terminating, unready])));
         assert_eq!(addresses(&both.internal), ["10.244.0.2:8080"]);
-        let need = only(&[web], &[slice(json!([terminating, unready]))]);
+        let need = only(web, slice(json!([terminating, unready])));
         assert_eq!(addresses(&need.internal), ["10.244.0.3:8080"]);
     }
 
@@ -248,7 +248,7 @@ pub(crate) mod tests {
             "ports": [{"port": 80, "nodePort": 30080}],
         }));
         let endpoints = json!([{"addresses": ["10.244.0.2"], "nodeName": "here"}, {"addresses": ["10.244.1.2"], "nodeName": "there"}]);
-        let port = only(&[web], &[slice(endpoints)]);
+        let port = only(web, slice(endpoints));
         assert_eq!(addresses(&port.external), ["10.244.0.2:8080"]);
         assert_eq!(port.internal.len(), 2);
         assert_eq!(port.node_port, Some(30080));
@@ -258,6 +258,8 @@ pub(crate) mod tests {
     fn headless_and_external_services_are_left_alone() {
         let headless = service(json!({"clusterIP": "None", "ports": [{"port": 80}]}));
         let external = service(json!({"type": "ExternalName", "externalName": "example.org", "ports": [{"port": 80}]}));
-        assert!(plan(&[headless, external], &[], "here").is_empty());
+        for alone in [headless, external] {
+            assert!(plan(&Snapshot::of([alone]), &Snapshot::default(), "here").is_empty());
+        }
     }
 }

@@ -1,14 +1,16 @@
 //! The cluster's nodes in columns: what a plugin looks at for every node lies side by side. Pods on a node, also those
 //! only assumed to be there, are counted into its columns.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Node, Taint};
 use machinery::quantity::Quantity;
 
+use crate::pod_affinity::Namespaces;
 use crate::pod_info::{HostPort, PodInfo, PodKey};
 use crate::resources::Resources;
+use crate::workloads::Workloads;
 
 /// All nodes. Row `i` of every column belongs to the same node; rows move when a node goes, so a row number is good only
 /// while nothing changes.
@@ -25,7 +27,17 @@ pub struct Nodes {
     pub scoring_requested: Vec<(i64, i64)>,
     pub host_ports: Vec<Vec<HostPort>>,
     pub pods: Vec<HashMap<PodKey, Arc<PodInfo>>>,
+    /// Bytes of each image that the node has, by each of its names.
+    pub images: Vec<HashMap<String, i64>>,
+    /// What is known besides nodes and pods: labels of namespaces, and what pods belong to.
+    pub namespaces: Namespaces,
+    pub workloads: Workloads,
     rows: HashMap<String, usize>,
+    /// How many nodes have an image.
+    image_nodes: HashMap<String, usize>,
+    /// Counted pods that ask for something about their neighbours, and those that keep others away.
+    with_affinity: HashSet<PodKey>,
+    with_anti_affinity: HashSet<PodKey>,
     /// Pods bound to nodes that are not known (yet).
     homeless: HashMap<String, HashMap<PodKey, Arc<PodInfo>>>,
     /// Where each counted pod is.
@@ -42,6 +54,11 @@ pub struct NodeChange {
 }
 
 impl Nodes {
+    /// No nodes yet, and what pods belong to.
+    pub fn with(workloads: Workloads) -> Self {
+        Self { workloads, ..Self::default() }
+    }
+
     pub fn len(&self) -> usize {
         self.names.len()
     }
@@ -64,7 +81,11 @@ impl Nodes {
         let allocatable = Resources::from_quantities(quantities);
         let allowed = quantities.and_then(|quantities| Quantity::parse(&quantities.get("pods")?.0).ok());
         let allowed_pods = allowed.map_or(0, |quantity| quantity.value());
+        let images = images_of(node);
+        images.keys().for_each(|image| *self.image_nodes.entry(image.clone()).or_default() += 1);
         if let Some(row) = self.row(&name) {
+            let before = std::mem::replace(&mut self.images[row], images);
+            self.forget_images(&before);
             let change = NodeChange {
                 added: false,
                 allocatable: self.allocatable[row] != allocatable || self.allowed_pods[row] != allowed_pods,
@@ -90,14 +111,16 @@ impl Nodes {
         self.scoring_requested.push((0, 0));
         self.host_ports.push(Vec::new());
         self.pods.push(HashMap::new());
+        self.images.push(images);
         for pod in self.homeless.remove(&name).into_iter().flat_map(HashMap::into_values) {
             self.count(row, pod);
         }
         NodeChange { added: true, allocatable: true, labels: true, taints: true }
     }
 
-    pub fn remove_node(&mut self, name: &str) {
-        let Some(row) = self.rows.remove(name) else { return };
+    /// Takes a node out; tells whether it was known.
+    pub fn remove_node(&mut self, name: &str) -> bool {
+        let Some(row) = self.rows.remove(name) else { return false };
         self.names.swap_remove(row);
         self.labels.swap_remove(row);
         self.taints.swap_remove(row);
@@ -107,6 +130,8 @@ impl Nodes {
         self.requested.swap_remove(row);
         self.scoring_requested.swap_remove(row);
         self.host_ports.swap_remove(row);
+        let images = self.images.swap_remove(row);
+        self.forget_images(&images);
         let pods = self.pods.swap_remove(row);
         if !pods.is_empty() {
             self.homeless.insert(name.to_owned(), pods);
@@ -114,31 +139,40 @@ impl Nodes {
         if let Some(moved) = self.names.get(row) {
             self.rows.insert(moved.clone(), row);
         }
+        true
     }
 
     /// Counts a pod on a node; if it was counted anywhere before, no longer there.
     pub fn place_pod(&mut self, node: &str, pod: Arc<PodInfo>) {
         self.remove_pod(&pod.key);
         self.places.insert(pod.key.clone(), node.to_owned());
+        if let Some(affinity) = &pod.pod_affinity {
+            self.with_affinity.insert(pod.key.clone());
+            if !affinity.anti_required.is_empty() {
+                self.with_anti_affinity.insert(pod.key.clone());
+            }
+        }
         match self.row(node) {
             Some(row) => self.count(row, pod),
             None => drop(self.homeless.entry(node.to_owned()).or_default().insert(pod.key.clone(), pod)),
         }
     }
 
-    /// Counts a pod nowhere any more; tells whether it was counted.
-    pub fn remove_pod(&mut self, key: &PodKey) -> bool {
-        let Some(node) = self.places.remove(key) else { return false };
+    /// Counts a pod nowhere any more; tells which it was and in which row, if it was counted.
+    pub fn remove_pod(&mut self, key: &PodKey) -> Option<(Option<usize>, Arc<PodInfo>)> {
+        let node = self.places.remove(key)?;
+        self.with_affinity.remove(key);
+        self.with_anti_affinity.remove(key);
         let Some(row) = self.row(&node) else {
-            if let Some(pods) = self.homeless.get_mut(&node) {
-                pods.remove(key);
-                if pods.is_empty() {
-                    self.homeless.remove(&node);
-                }
+            let pods = self.homeless.get_mut(&node)?;
+            let pod = pods.remove(key)?;
+            if pods.is_empty() {
+                self.homeless.remove(&node);
             }
-            return true;
+            return Some((None, pod));
         };
-        if let Some(pod) = self.pods[row].remove(key) {
+        let pod = self.pods[row].remove(key)?;
+        {
             self.requested[row].subtract(&pod.requests);
             self.scoring_requested[row].0 -= pod.scoring_requests.0;
             self.scoring_requested[row].1 -= pod.scoring_requests.1;
@@ -148,12 +182,47 @@ impl Nodes {
                 }
             }
         }
-        true
+        Some((Some(row), pod))
     }
 
-    /// The node that a pod is counted on.
-    pub fn place_of(&self, key: &PodKey) -> Option<&str> {
-        self.places.get(key).map(String::as_str)
+    /// A pod where it is counted.
+    pub fn pod(&self, key: &PodKey) -> Option<&Arc<PodInfo>> {
+        let node = self.places.get(key)?;
+        match self.row(node) {
+            Some(row) => self.pods[row].get(key),
+            None => self.homeless.get(node)?.get(key),
+        }
+    }
+
+    /// Pods on known nodes that ask for something about their neighbours, with their rows.
+    pub fn pods_with_affinity(&self) -> impl Iterator<Item = (usize, &Arc<PodInfo>)> {
+        self.with_affinity.iter().filter_map(|key| self.located(key))
+    }
+
+    /// Pods on known nodes that keep others away, with their rows.
+    pub fn pods_with_anti_affinity(&self) -> impl Iterator<Item = (usize, &Arc<PodInfo>)> {
+        self.with_anti_affinity.iter().filter_map(|key| self.located(key))
+    }
+
+    fn located(&self, key: &PodKey) -> Option<(usize, &Arc<PodInfo>)> {
+        let row = self.row(self.places.get(key)?)?;
+        Some((row, self.pods[row].get(key)?))
+    }
+
+    /// How many nodes have this image.
+    pub fn nodes_with_image(&self, image: &str) -> usize {
+        self.image_nodes.get(image).copied().unwrap_or(0)
+    }
+
+    fn forget_images(&mut self, images: &HashMap<String, i64>) {
+        for image in images.keys() {
+            if let Some(count) = self.image_nodes.get_mut(image) {
+                *count -= 1;
+                if *count == 0 {
+                    self.image_nodes.remove(image);
+                }
+            }
+        }
     }
 
     fn count(&mut self, row: usize, pod: Arc<PodInfo>) {
@@ -163,6 +232,13 @@ impl Nodes {
         self.host_ports[row].extend(pod.host_ports.iter().cloned());
         self.pods[row].insert(pod.key.clone(), pod);
     }
+}
+
+fn images_of(node: &Node) -> HashMap<String, i64> {
+    let images = node.status.iter().flat_map(|status| status.images.iter().flatten());
+    let named =
+        images.flat_map(|image| image.names.iter().flatten().map(|name| (name.clone(), image.size_bytes.unwrap_or(0))));
+    named.collect()
 }
 
 #[cfg(test)]
@@ -201,8 +277,8 @@ pub(crate) mod tests {
         nodes.remove_node("a");
         let b = nodes.row("b").unwrap();
         assert_eq!((b, nodes.requested[b].milli_cpu), (0, 500));
-        assert!(nodes.remove_pod(&one.key));
-        assert!(!nodes.remove_pod(&one.key));
+        assert!(nodes.remove_pod(&one.key).is_some());
+        assert!(nodes.remove_pod(&one.key).is_none());
         assert_eq!((nodes.requested[b].milli_cpu, nodes.scoring_requested[b]), (0, (0, 0)));
     }
 

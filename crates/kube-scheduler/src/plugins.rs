@@ -1,14 +1,18 @@
 //! The plugins, in the order in which they filter. A plugin sees a pod and the columns of nodes and says for each node
 //! why not, or how well.
 
+pub mod image_locality;
+pub mod inter_pod_affinity;
 pub mod node_affinity;
 pub mod node_name;
 pub mod node_ports;
 pub mod node_resources_balanced_allocation;
 pub mod node_resources_fit;
 pub mod node_unschedulable;
+pub mod pod_topology_spread;
 pub mod taint_toleration;
 
+use crate::cycle::Cycle;
 use crate::nodes::{NodeChange, Nodes};
 use crate::pod_info::PodInfo;
 
@@ -35,11 +39,96 @@ impl Rejection {
 }
 
 /// Something that happened in the cluster after which a pod that did not fit may fit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
-    Node(NodeChange),
-    /// A pod no longer takes room on a node.
-    PodGone,
+#[derive(Debug, Clone, Copy)]
+pub enum Event<'a> {
+    /// The node in this row came or changed.
+    Node(usize, NodeChange),
+    /// A node went.
+    NodeGone,
+    /// This pod takes room on a node from now on.
+    PodCame(&'a PodInfo),
+    /// A pod on the node in this row changed.
+    PodChanged { row: usize, before: &'a PodInfo, now: &'a PodInfo },
+    /// This pod no longer takes room on the node in this row, or on one that is gone itself.
+    PodGone(Option<usize>, &'a PodInfo),
+    /// The waiting pod itself changed.
+    Own(PodChange),
+}
+
+/// What of a waiting pod changed that can make it fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PodChange {
+    pub labels: bool,
+    pub tolerations: bool,
+    pub requests: bool,
+}
+
+impl Event<'_> {
+    /// The one node that the event concerns.
+    fn row(&self) -> Option<usize> {
+        match self {
+            Self::Node(row, _) => Some(*row),
+            Self::PodChanged { row, .. } => Some(*row),
+            Self::PodGone(row, _) => *row,
+            Self::NodeGone | Self::PodCame(_) | Self::Own(_) => None,
+        }
+    }
+}
+
+/// A set of plugins, by their place in [`ALL`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PluginSet(u32);
+
+impl PluginSet {
+    /// Those of these names.
+    pub fn named<'a>(names: impl IntoIterator<Item = &'a &'static str>) -> Self {
+        let mut set = 0;
+        for name in names {
+            if let Some(place) = ALL.iter().position(|plugin| plugin.name() == *name) {
+                set |= 1 << place;
+            }
+        }
+        Self(set)
+    }
+
+    /// Those that an event of this kind concerns.
+    pub fn concerned_by(event: &Event<'_>) -> Self {
+        let concerned = ALL.iter().enumerate().filter(|(_, plugin)| plugin.is_concerned_by(event));
+        Self(concerned.fold(0, |set, (place, _)| set | 1 << place))
+    }
+
+    /// Those in both.
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    fn plugins(self) -> impl Iterator<Item = &'static &'static dyn Plugin> {
+        ALL.iter().enumerate().filter(move |(place, _)| self.0 & (1 << place) != 0).map(|(_, plugin)| plugin)
+    }
+}
+
+/// Whether an event can make a pod fit that one of `plugins`, which the event concerns, rejected.
+///
+/// What happens on one node helps only if the pod may run there at all: with a taint left that it does not tolerate, a
+/// node that is no longer cordoned is no better than before, and trying would only lengthen the pod's back-off.
+pub fn may_help(plugins: PluginSet, event: &Event<'_>, pod: &PodInfo, nodes: &Nodes) -> bool {
+    let mut refused = None;
+    plugins.plugins().any(|plugin| {
+        plugin.may_help(event, pod, nodes)
+            && (plugin.compares_nodes()
+                || !*refused.get_or_insert_with(|| event.row().is_some_and(|row| is_refused(pod, nodes, row))))
+    })
+}
+
+/// Whether a node is out of the question for a pod, whoever leaves it.
+fn is_refused(pod: &PodInfo, nodes: &Nodes, row: usize) -> bool {
+    let mut local = ALL.iter().filter(|plugin| !plugin.compares_nodes());
+    local
+        .any(|plugin| plugin.filter(pod, nodes, row, &Cycle::default()).is_some_and(|rejection| rejection.unresolvable))
 }
 
 /// One aspect of the decision.
@@ -48,7 +137,7 @@ pub trait Plugin: Sync {
     fn name(&self) -> &'static str;
 
     /// Why the pod cannot run on the node in `row`, if so.
-    fn filter(&self, _pod: &PodInfo, _nodes: &Nodes, _row: usize) -> Option<Rejection> {
+    fn filter(&self, _pod: &PodInfo, _nodes: &Nodes, _row: usize, _cycle: &Cycle) -> Option<Rejection> {
         None
     }
 
@@ -60,8 +149,18 @@ pub trait Plugin: Sync {
     /// Scores the feasible rows into `scores`, 0 to `SCORE_MAX` each.
     fn score(&self, _pod: &PodInfo, _nodes: &Nodes, _rows: &[usize], _scores: &mut [i64]) {}
 
-    /// Whether an event can change what this plugin said when it rejected a pod.
-    fn may_help(&self, event: Event) -> bool;
+    /// Whether what it says of a node depends on other nodes and what runs there.
+    fn compares_nodes(&self) -> bool {
+        false
+    }
+
+    /// Whether events of this kind can change what this plugin says of any pod.
+    fn is_concerned_by(&self, event: &Event<'_>) -> bool;
+
+    /// Whether an event that concerns this plugin can change what it said when it rejected this pod.
+    fn may_help(&self, _event: &Event<'_>, _pod: &PodInfo, _nodes: &Nodes) -> bool {
+        true
+    }
 }
 
 /// All plugins, in the order in which they filter.
@@ -72,6 +171,9 @@ pub const ALL: &[&dyn Plugin] = &[
     &node_affinity::NodeAffinity,
     &node_ports::NodePorts,
     &node_resources_fit::NodeResourcesFit,
+    &pod_topology_spread::PodTopologySpread,
+    &inter_pod_affinity::InterPodAffinity,
+    &image_locality::ImageLocality,
     &node_resources_balanced_allocation::NodeResourcesBalancedAllocation,
 ];
 

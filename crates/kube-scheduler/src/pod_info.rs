@@ -1,11 +1,17 @@
 //! What the scheduler keeps of a pod: the few facts that decisions need, read once when the pod is seen.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, Taint, Toleration};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
 
 use crate::affinity::NodeAffinity;
+use crate::pod_affinity::PodAffinity;
 use crate::resources::{Resources, pod_requests, pod_requests_for_scoring};
+use crate::topology_spread::Constraint;
 
 /// Namespace and name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,6 +47,8 @@ impl HostPort {
 #[derive(Debug, Clone)]
 pub struct PodInfo {
     pub key: PodKey,
+    /// The object itself, which the cache holds anyway.
+    object: Arc<Pod>,
     pub uid: String,
     pub resource_version: Option<String>,
     pub scheduler_name: String,
@@ -55,6 +63,8 @@ pub struct PodInfo {
     pub requests: Resources,
     pub scoring_requests: (i64, i64),
     pub affinity: NodeAffinity,
+    pub pod_affinity: Option<Box<PodAffinity>>,
+    pub spread: Vec<Constraint>,
     pub tolerations: Vec<Toleration>,
     pub host_ports: Vec<HostPort>,
     pub gated: bool,
@@ -68,7 +78,7 @@ pub struct PodInfo {
 
 impl PodInfo {
     /// Reads a pod; one without name or spec, which the API server never sends, is passed over.
-    pub fn of(pod: &Pod) -> Option<Self> {
+    pub fn of(pod: &Arc<Pod>) -> Option<Self> {
         let spec = pod.spec.as_ref()?;
         let status = pod.status.as_ref();
         let phase = status.and_then(|status| status.phase.as_deref());
@@ -80,6 +90,7 @@ impl PodInfo {
         });
         Some(Self {
             key: PodKey { namespace: pod.namespace()?, name: pod.metadata.name.clone()? },
+            object: pod.clone(),
             uid: pod.uid()?,
             resource_version: pod.resource_version(),
             scheduler_name: spec.scheduler_name.clone().unwrap_or_default(),
@@ -91,9 +102,11 @@ impl PodInfo {
             preempts: spec.preemption_policy.as_deref() != Some("Never"),
             created: pod.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
             started: status.and_then(|status| status.start_time.as_ref()).map(|time| time.0),
-            requests: pod_requests(spec),
-            scoring_requests: pod_requests_for_scoring(spec),
+            requests: pod_requests(pod),
+            scoring_requests: pod_requests_for_scoring(pod),
             affinity: NodeAffinity::of(spec),
+            pod_affinity: PodAffinity::of(spec, pod.metadata.namespace.as_deref()?).map(Box::new),
+            spread: Constraint::all_of(spec),
             tolerations: spec.tolerations.clone().unwrap_or_default(),
             host_ports: host_ports(pod),
             gated: spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty()),
@@ -101,6 +114,32 @@ impl PodInfo {
             finished: matches!(phase, Some("Succeeded" | "Failed")),
             unschedulable_message: unschedulable.map(|condition| condition.message.clone().unwrap_or_default()),
         })
+    }
+
+    pub fn labels(&self) -> Option<&BTreeMap<String, String>> {
+        self.object.metadata.labels.as_ref()
+    }
+
+    /// Whether it means the same to others as before.
+    pub fn weighs_the_same(&self, other: &Self) -> bool {
+        self.labels() == other.labels() && self.requests == other.requests && self.terminating == other.terminating
+    }
+
+    /// The owner that made the pod.
+    pub fn controller(&self) -> Option<&OwnerReference> {
+        let owners = self.object.metadata.owner_references.as_ref()?;
+        owners.iter().find(|owner| owner.controller == Some(true))
+    }
+
+    /// The images of all its containers, with a tag.
+    pub fn images(&self) -> Vec<String> {
+        let Some(spec) = &self.object.spec else { return Vec::new() };
+        let all = spec.init_containers.iter().flatten().chain(&spec.containers);
+        let tagged = |image: &str| match image.rfind(':') {
+            Some(colon) if image.rfind('/').is_none_or(|slash| colon > slash) => image.to_owned(),
+            _ => format!("{image}:latest"),
+        };
+        all.filter_map(|container| container.image.as_deref()).map(tagged).collect()
     }
 
     pub fn tolerates(&self, taint: &Taint) -> bool {
@@ -149,15 +188,16 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// A pod named `name` with this spec.
+    /// A pod named `name` with this spec, and with the labels in it as its own.
     pub(crate) fn pod(name: &str, spec: Value) -> PodInfo {
         let mut spec = spec;
         if spec.get("containers").is_none() {
             spec["containers"] = json!([{"name": "c"}]);
         }
-        let object =
-            json!({"metadata": {"namespace": "default", "name": name, "uid": format!("uid-{name}")}, "spec": spec});
-        PodInfo::of(&serde_json::from_value(object).unwrap()).unwrap()
+        let labels = spec.as_object_mut().and_then(|spec| spec.remove("labels"));
+        let metadata = json!({"namespace": "default", "name": name, "uid": format!("uid-{name}"), "labels": labels});
+        let object = json!({"metadata": metadata, "spec": spec});
+        PodInfo::of(&Arc::new(serde_json::from_value(object).unwrap())).unwrap()
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::cycle::Cycle;
 use crate::nodes::Nodes;
 use crate::pod_info::PodInfo;
 use crate::schedule_one::{Diagnosis, reject};
@@ -78,11 +79,12 @@ fn victims(pod: &PodInfo, nodes: &mut Nodes, row: usize) -> Option<Vec<Arc<PodIn
     for other in &lower {
         nodes.remove_pod(&other.key);
     }
-    let fits = reject(pod, nodes, row).is_none();
+    let is_rejected = |nodes: &Nodes| reject(pod, nodes, row, &Cycle::of(pod, nodes)).is_some();
+    let fits = !is_rejected(nodes);
     let mut victims = Vec::new();
     for other in lower {
         nodes.place_pod(&node, other.clone());
-        if fits && reject(pod, nodes, row).is_some() {
+        if fits && is_rejected(nodes) {
             nodes.remove_pod(&other.key);
             victims.push(other);
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Container, PodSpec};
+use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodSpec, PodStatus};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as ApiQuantity;
 use machinery::quantity::Quantity;
 
@@ -63,27 +63,53 @@ impl Resources {
 
 /// What a pod asks for in all: its containers and sidecars together, or the largest moment of its start if that is more,
 /// plus the overhead of its runtime class. Requests of the pod as a whole replace those of its containers (KEP-2837).
-pub fn pod_requests(spec: &PodSpec) -> Resources {
-    total(spec, |container| {
-        Resources::from_quantities(container.resources.as_ref().and_then(|resources| resources.requests.as_ref()))
-    })
+pub fn pod_requests(pod: &Pod) -> Resources {
+    let (none, status) = (PodSpec::default(), pod.status.as_ref());
+    total(pod.spec.as_ref().unwrap_or(&none), |container| in_effect(container, asked(container), status))
 }
 
 /// The same for scoring, where what asks for nothing counts a little: (milli-CPUs, bytes).
-pub fn pod_requests_for_scoring(spec: &PodSpec) -> (i64, i64) {
-    let requests = total(spec, |container| {
-        let asked = container.resources.as_ref().and_then(|resources| resources.requests.as_ref());
-        let mut requests = Resources::from_quantities(asked);
-        let has = |name: &str| asked.is_some_and(|asked| asked.contains_key(name));
+pub fn pod_requests_for_scoring(pod: &Pod) -> (i64, i64) {
+    let (none, status) = (PodSpec::default(), pod.status.as_ref());
+    let requests = total(pod.spec.as_ref().unwrap_or(&none), |container| {
+        let mut requests = asked(container);
+        let has = |name: &str| {
+            container.resources.as_ref().and_then(|r| r.requests.as_ref()).is_some_and(|asked| asked.contains_key(name))
+        };
         if !has("cpu") {
             requests.milli_cpu = DEFAULT_MILLI_CPU;
         }
         if !has("memory") {
             requests.memory_bytes = DEFAULT_MEMORY_BYTES;
         }
-        requests
+        in_effect(container, requests, status)
     });
     (requests.milli_cpu, requests.memory_bytes)
+}
+
+fn asked(container: &Container) -> Resources {
+    Resources::from_quantities(container.resources.as_ref().and_then(|resources| resources.requests.as_ref()))
+}
+
+/// While a container is resized it holds what it had as well as what it is to get: the larger counts. A resize that the
+/// node can never make does not count.
+fn in_effect(container: &Container, asked: Resources, status: Option<&PodStatus>) -> Resources {
+    let Some(status) = status else { return asked };
+    let all = status.container_statuses.iter().chain(&status.init_container_statuses).flatten();
+    let named = |own: &&ContainerStatus| own.name == container.name;
+    let Some((own, actual)) = all.into_iter().find(named).and_then(|own| Some((own, own.resources.as_ref()?))) else {
+        return asked;
+    };
+    let mut held = Resources::from_quantities(actual.requests.as_ref());
+    held.raise_to(&Resources::from_quantities(own.allocated_resources.as_ref()));
+    let infeasible =
+        status.conditions.iter().flatten().any(|condition| {
+            condition.type_ == "PodResizePending" && condition.reason.as_deref() == Some("Infeasible")
+        });
+    if !infeasible {
+        held.raise_to(&asked);
+    }
+    held
 }
 
 fn total(spec: &PodSpec, of: impl Fn(&Container) -> Resources) -> Resources {
@@ -124,7 +150,28 @@ mod tests {
     use super::*;
 
     fn requests(spec: serde_json::Value) -> Resources {
-        pod_requests(&serde_json::from_value(spec).unwrap())
+        pod_requests(&serde_json::from_value(json!({"spec": spec})).unwrap())
+    }
+
+    #[test]
+    fn a_pod_under_resize_holds_the_larger_of_what_it_has_and_what_it_is_to_get() {
+        let cpu = |amount: &str| json!({"requests": {"cpu": amount}});
+        let pod = |spec: &str, allocated: &str, actual: &str, reason: &str| -> Pod {
+            serde_json::from_value(json!({
+                "spec": {"containers": [{"name": "a", "resources": cpu(spec)}]},
+                "status": {
+                    "conditions": [{"type": "PodResizePending", "status": "True", "reason": reason}],
+                    "containerStatuses": [{"name": "a", "image": "i", "imageID": "", "ready": true, "restartCount": 0,
+                        "allocatedResources": {"cpu": allocated}, "resources": cpu(actual)}],
+                },
+            }))
+            .unwrap()
+        };
+        let milli = |pod: &Pod| pod_requests(pod).milli_cpu;
+        assert_eq!(milli(&pod("3", "1", "1", "Deferred")), 3000);
+        assert_eq!(milli(&pod("1", "2", "1", "Deferred")), 2000);
+        assert_eq!(milli(&pod("1", "1", "4", "Deferred")), 4000);
+        assert_eq!(milli(&pod("9", "1", "1", "Infeasible")), 1000);
     }
 
     #[test]

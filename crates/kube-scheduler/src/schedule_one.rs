@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::cycle::Cycle;
 use crate::nodes::Nodes;
 use crate::plugins::{self, Rejection};
 use crate::pod_info::PodInfo;
@@ -45,8 +46,9 @@ impl Diagnosis {
 pub fn schedule(pod: &PodInfo, nodes: &Nodes, tie_breaker: u64) -> Decision {
     let mut diagnosis = Diagnosis { nodes: nodes.len(), ..Diagnosis::default() };
     let mut feasible = Vec::new();
+    let cycle = Cycle::of(pod, nodes);
     for row in 0..nodes.len() {
-        match reject(pod, nodes, row) {
+        match reject(pod, nodes, row, &cycle) {
             None => feasible.push(row),
             Some((plugin, rejection)) => {
                 diagnosis.plugins.insert(plugin);
@@ -66,8 +68,8 @@ pub fn schedule(pod: &PodInfo, nodes: &Nodes, tie_breaker: u64) -> Decision {
 }
 
 /// The first plugin that does not want the pod on the node, and why.
-pub fn reject(pod: &PodInfo, nodes: &Nodes, row: usize) -> Option<(&'static str, Rejection)> {
-    plugins::ALL.iter().find_map(|plugin| Some((plugin.name(), plugin.filter(pod, nodes, row)?)))
+pub fn reject(pod: &PodInfo, nodes: &Nodes, row: usize, cycle: &Cycle) -> Option<(&'static str, Rejection)> {
+    plugins::ALL.iter().find_map(|plugin| Some((plugin.name(), plugin.filter(pod, nodes, row, cycle)?)))
 }
 
 fn nominated(pod: &PodInfo, nodes: &Nodes) -> Option<usize> {

@@ -1,49 +1,58 @@
 //! The loop: takes in what happens to pods and nodes, decides for one pod after the other, assumes the outcome at once
 //! and lets the binding follow in the background.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::stream::{BoxStream, StreamExt};
-use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::runtime::watcher::Event as WatchEvent;
-use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client};
+use client::store::ChangedKeys;
+use client::{Key, Reflectors, Store};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::Options;
-use crate::nodes::Nodes;
+use crate::nodes::{NodeChange, Nodes};
 use crate::plugins::Event;
 use crate::pod_info::{PodInfo, PodKey};
 use crate::preemption::{Preemption, preempt};
 use crate::queue::SchedulingQueue;
 use crate::report::Report;
 use crate::schedule_one::{Decision, Diagnosis, schedule};
+use crate::workloads::Workloads;
 
 /// Decisions made before the loop looks at what has happened meanwhile.
 const DECISIONS_AT_ONCE: usize = 64;
 /// With nothing to wait for, the loop wakes up this often all the same.
 const IDLE: Duration = Duration::from_secs(300);
 
-type Watched<K> = BoxStream<'static, Result<WatchEvent<K>, watcher::Error>>;
-
 pub(crate) struct Scheduler {
     options: Options,
     report: Report,
-    pod_events: Watched<Pod>,
-    node_events: Watched<Node>,
+    pods_seen: Seen<Pod>,
+    nodes_seen: Seen<Node>,
+    namespaces_seen: Seen<Namespace>,
     queue: SchedulingQueue,
     nodes: Nodes,
     /// Pods whose binding is under way: counted on their node, whatever the watch still says of them.
     assumed: HashSet<PodKey>,
     bindings: Arc<Semaphore>,
     outcomes: (mpsc::UnboundedSender<Outcome>, mpsc::UnboundedReceiver<Outcome>),
-    /// Keys seen while a watch starts over: what is not among them at the end has gone.
-    relisted_pods: Option<HashSet<PodKey>>,
-    relisted_nodes: Option<HashSet<String>>,
-    known_pods: HashSet<PodKey>,
-    synchronized: (bool, bool),
+    /// The uids of all pods that were taken in.
+    known_pods: HashMap<PodKey, String>,
+}
+
+/// A cache and what changed in it.
+struct Seen<K> {
+    store: Arc<Store<K>>,
+    keys: ChangedKeys,
+    /// The first list has been taken in.
+    synchronized: bool,
+}
+
+impl<K: client::Object> Seen<K> {
+    fn of(store: Arc<Store<K>>) -> Self {
+        Self { keys: store.changed_keys(), store, synchronized: false }
+    }
 }
 
 /// A binding has ended. The channel is bounded by the number of bindings under way.
@@ -53,24 +62,27 @@ struct Outcome {
 }
 
 impl Scheduler {
-    pub fn new(client: Client, options: Options) -> Self {
-        // Pods that have ended take no room and need no node.
-        let open_pods = watcher::Config::default().fields("status.phase!=Succeeded,status.phase!=Failed");
-        let pods = watcher(Api::<Pod>::all(client.clone()), open_pods).default_backoff();
-        let nodes = watcher(Api::<Node>::all(client.clone()), watcher::Config::default()).default_backoff();
+    pub fn new(client: kube::Client, caches: &Reflectors, options: Options) -> Self {
+        let pods = match options.caches_are_shared {
+            true => caches.store(),
+            // Pods that have ended take no room and need no node.
+            false => caches.store_where("status.phase!=Succeeded,status.phase!=Failed"),
+        };
         Self {
             report: Report::new(client, &options.scheduler_name),
-            pod_events: pods.boxed(),
-            node_events: nodes.boxed(),
+            pods_seen: Seen::of(pods),
+            nodes_seen: Seen::of(caches.store()),
+            namespaces_seen: Seen::of(caches.store()),
             queue: SchedulingQueue::default(),
-            nodes: Nodes::default(),
+            nodes: Nodes::with(Workloads {
+                services: caches.store(),
+                replication_controllers: caches.store(),
+                replica_sets: caches.store(),
+            }),
             assumed: HashSet::new(),
             bindings: Arc::new(Semaphore::new(options.bindings_max)),
             outcomes: mpsc::unbounded_channel(),
-            relisted_pods: None,
-            relisted_nodes: None,
-            known_pods: HashSet::new(),
-            synchronized: (false, false),
+            known_pods: HashMap::new(),
             options,
         }
     }
@@ -79,12 +91,13 @@ impl Scheduler {
         let mut wake = Instant::now() + IDLE;
         loop {
             // What has happened comes before what is decided; only with nothing left to take in is a pod tried.
-            let ready = self.synchronized == (true, true) && self.queue.has_active();
+            let ready = self.is_synchronized() && self.queue.has_active();
             tokio::select! {
                 biased;
-                Some(event) = self.node_events.next() => self.on_node(event),
+                keys = self.nodes_seen.keys.next() => self.on_nodes(keys),
+                keys = self.namespaces_seen.keys.next() => self.on_namespaces(keys),
                 Some(outcome) = self.outcomes.1.recv() => self.on_outcome(outcome),
-                Some(event) = self.pod_events.next() => self.on_pod(event),
+                keys = self.pods_seen.keys.next() => self.on_pods(keys),
                 () = tokio::time::sleep_until(wake.into()), if !ready => {}
                 () = std::future::ready(()), if ready => self.decide_some().await,
             }
@@ -92,34 +105,56 @@ impl Scheduler {
         }
     }
 
-    fn on_pod(&mut self, event: Result<WatchEvent<Pod>, watcher::Error>) {
-        match event {
-            Ok(WatchEvent::Apply(pod)) => self.set_pod(&pod),
-            Ok(WatchEvent::InitApply(pod)) => {
-                if let (Some(seen), Some(info)) = (&mut self.relisted_pods, PodInfo::of(&pod)) {
-                    seen.insert(info.key);
-                }
-                self.set_pod(&pod);
-            }
-            Ok(WatchEvent::Delete(pod)) => {
-                if let Some(info) = PodInfo::of(&pod) {
-                    self.forget_pod(&info.key);
-                }
-            }
-            Ok(WatchEvent::Init) => self.relisted_pods = Some(HashSet::new()),
-            Ok(WatchEvent::InitDone) => {
-                let seen = self.relisted_pods.take().unwrap_or_default();
-                let gone: Vec<PodKey> = self.known_pods.difference(&seen).cloned().collect();
-                gone.iter().for_each(|key| self.forget_pod(key));
-                self.synchronized.0 = true;
-            }
-            Err(error) => tracing::warn!(%error, "the scheduler's watch of pods failed and goes on"),
-        }
+    fn is_synchronized(&self) -> bool {
+        self.pods_seen.synchronized && self.nodes_seen.synchronized && self.namespaces_seen.synchronized
     }
 
-    fn set_pod(&mut self, pod: &Pod) {
+    fn on_namespaces(&mut self, keys: BTreeSet<Key>) {
+        let snapshot = self.namespaces_seen.store.snapshot();
+        for key in keys {
+            match snapshot.get(&key).map(|namespace| namespace.metadata.labels.clone()) {
+                Some(labels) => self.nodes.namespaces.insert(key.name.to_string(), labels.unwrap_or_default()),
+                None => self.nodes.namespaces.remove(&*key.name),
+            };
+        }
+        self.namespaces_seen.synchronized = true;
+    }
+
+    fn on_pods(&mut self, keys: BTreeSet<Key>) {
+        let snapshot = self.pods_seen.store.snapshot();
+        for key in keys {
+            match snapshot.get(&key) {
+                Some(pod) => self.set_pod(pod),
+                None => {
+                    self.forget_pod(&PodKey { namespace: key.namespace.to_string(), name: key.name.to_string() });
+                }
+            }
+        }
+        self.pods_seen.synchronized = true;
+    }
+
+    fn on_nodes(&mut self, keys: BTreeSet<Key>) {
+        let snapshot = self.nodes_seen.store.snapshot();
+        for key in keys {
+            match snapshot.get(&key) {
+                Some(node) => self.set_node(node),
+                None if self.nodes.remove_node(&key.name) => {
+                    self.queue.happened(&Event::NodeGone, &self.nodes, Instant::now());
+                }
+                None => {}
+            }
+        }
+        self.nodes_seen.synchronized = true;
+    }
+
+    fn set_pod(&mut self, pod: &Arc<Pod>) {
         let Some(info) = PodInfo::of(pod).map(Arc::new) else { return };
-        self.known_pods.insert(info.key.clone());
+        let before = self.known_pods.insert(info.key.clone(), info.uid.clone());
+        if before.is_some_and(|uid| uid != info.uid) {
+            // Gone and made again under its name while we did something else.
+            self.forget_pod(&info.key);
+            self.known_pods.insert(info.key.clone(), info.uid.clone());
+        }
         if info.finished {
             return self.forget_pod(&info.key);
         }
@@ -127,13 +162,27 @@ impl Scheduler {
             Some(node) => {
                 self.assumed.remove(&info.key);
                 self.queue.remove(&info.key);
-                self.nodes.place_pod(node, info.clone());
+                self.place(node, &info);
             }
             None if self.assumed.contains(&info.key) => {}
             None if info.scheduler_name != self.options.scheduler_name || info.terminating => {
                 self.queue.remove(&info.key)
             }
-            None => self.queue.set(info),
+            None => self.queue.set(info, Instant::now()),
+        }
+    }
+
+    /// Counts a pod on a node and lets those hear of it that wait for such a one.
+    fn place(&mut self, node: &str, info: &Arc<PodInfo>) {
+        let before = self.nodes.pod(&info.key).cloned();
+        self.nodes.place_pod(node, info.clone());
+        let event = match (&before, self.nodes.row(node)) {
+            (None, _) => Event::PodCame(info),
+            (Some(before), Some(row)) => Event::PodChanged { row, before, now: info },
+            _ => return,
+        };
+        if !before.as_ref().is_some_and(|before| before.weighs_the_same(info)) {
+            self.queue.happened(&event, &self.nodes, Instant::now());
         }
     }
 
@@ -141,36 +190,14 @@ impl Scheduler {
         self.known_pods.remove(key);
         self.assumed.remove(key);
         self.queue.remove(key);
-        if self.nodes.remove_pod(key) {
-            self.queue.happened(Event::PodGone, Instant::now());
-        }
-    }
-
-    fn on_node(&mut self, event: Result<WatchEvent<Node>, watcher::Error>) {
-        match event {
-            Ok(WatchEvent::Apply(node)) => self.set_node(&node),
-            Ok(WatchEvent::InitApply(node)) => {
-                if let (Some(seen), Some(name)) = (&mut self.relisted_nodes, &node.metadata.name) {
-                    seen.insert(name.clone());
-                }
-                self.set_node(&node);
-            }
-            Ok(WatchEvent::Delete(node)) => self.nodes.remove_node(node.metadata.name.as_deref().unwrap_or("")),
-            Ok(WatchEvent::Init) => self.relisted_nodes = Some(HashSet::new()),
-            Ok(WatchEvent::InitDone) => {
-                let seen = self.relisted_nodes.take().unwrap_or_default();
-                let gone: Vec<String> = self.nodes.names.iter().filter(|name| !seen.contains(*name)).cloned().collect();
-                gone.iter().for_each(|name| self.nodes.remove_node(name));
-                self.synchronized.1 = true;
-            }
-            Err(error) => tracing::warn!(%error, "the scheduler's watch of nodes failed and goes on"),
-        }
+        self.take_away(key);
     }
 
     fn set_node(&mut self, node: &Node) {
         let change = self.nodes.set_node(node);
-        if change != Default::default() {
-            self.queue.happened(Event::Node(change), Instant::now());
+        let row = node.metadata.name.as_deref().and_then(|name| self.nodes.row(name));
+        if let (true, Some(row)) = (change != NodeChange::default(), row) {
+            self.queue.happened(&Event::Node(row, change), &self.nodes, Instant::now());
         }
     }
 
@@ -179,9 +206,15 @@ impl Scheduler {
         if outcome.bound || !self.assumed.remove(key) {
             return;
         }
-        self.nodes.remove_pod(key);
         self.queue.failed(key, Instant::now());
-        self.queue.happened(Event::PodGone, Instant::now());
+        self.take_away(key);
+    }
+
+    /// Counts a pod nowhere any more and lets others have its room.
+    fn take_away(&mut self, key: &PodKey) {
+        if let Some((row, gone)) = self.nodes.remove_pod(key) {
+            self.queue.happened(&Event::PodGone(row, &gone), &self.nodes, Instant::now());
+        }
     }
 
     async fn decide_some(&mut self) {
@@ -201,7 +234,7 @@ impl Scheduler {
     }
 
     fn assume_and_bind(&mut self, pod: Arc<PodInfo>, node: String) {
-        self.nodes.place_pod(&node, pod.clone());
+        self.place(&node, &pod);
         self.assumed.insert(pod.key.clone());
         let (report, outcomes, bindings) = (self.report.clone(), self.outcomes.0.clone(), self.bindings.clone());
         tokio::spawn(async move {
@@ -217,7 +250,7 @@ impl Scheduler {
     fn give_back(&mut self, pod: Arc<PodInfo>, diagnosis: Diagnosis) {
         let mut message = diagnosis.message();
         let preemption = preempt(&pod, &mut self.nodes, &diagnosis);
-        self.queue.unschedulable(&pod.key, diagnosis.plugins, Instant::now());
+        self.queue.unschedulable(&pod.key, &diagnosis.plugins, Instant::now());
         let report = self.report.clone();
         match preemption {
             Preemption::Victims { node, pods } => {

@@ -206,30 +206,10 @@ pub fn field_validation(matches: &ArgMatches) -> Result<&'static str> {
 
 /// A Go duration such as 1h30m, 500ms or 0; a plain number is seconds.
 pub fn duration(text: &str) -> Result<std::time::Duration> {
-    let bad = || Error::message(format!("time: invalid duration {}", machinery::go_text::quote(text)));
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Ok(std::time::Duration::from_secs(seconds));
-    }
-    let mut rest = text;
-    let mut seconds = 0.0_f64;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(bad)?;
-        let number: f64 = rest[..digits].parse().map_err(|_| bad())?;
-        rest = &rest[digits..];
-        let unit = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        seconds += number
-            * match &rest[..unit] {
-                "ns" => 1e-9,
-                "us" | "µs" => 1e-6,
-                "ms" => 1e-3,
-                "s" => 1.0,
-                "m" => 60.0,
-                "h" => 3600.0,
-                _ => return Err(bad()),
-            };
-        rest = &rest[unit..];
-    }
-    std::time::Duration::try_from_secs_f64(seconds).map_err(|_| bad())
+    let seconds = text.parse().ok().map(std::time::Duration::from_secs);
+    seconds
+        .or_else(|| machinery::time::parse_duration(text))
+        .ok_or_else(|| Error::message(format!("time: invalid duration {}", machinery::go_text::quote(text))))
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use crate::{
     backoff::Backoff,
     cri::v1::ContainerState,
     pod::{ContainerKind, PodExt, is_sidecar, labels},
+    resize::{Allocation, Amounts},
     runtime_state::{ContainerInfo, PodRuntime},
 };
 
@@ -40,6 +41,8 @@ pub struct View<'a> {
     pub probes: &'a ProbeStates,
     /// Restart delays, by [`backoff_key`].
     pub backoff: &'a Backoff,
+    /// What containers have been given; the pod's definition says what they are to have.
+    pub actuated: &'a Allocation,
     /// The time.
     pub now: Timestamp,
 }
@@ -53,6 +56,8 @@ pub struct Kill {
     pub name: String,
     /// The event's message.
     pub message: String,
+    /// Whether a new one takes its place, whatever the restart policy says of containers that end.
+    pub is_replaced: bool,
 }
 
 /// A container that must wait before it is started again.
@@ -79,6 +84,8 @@ pub struct Actions {
     pub create_sandbox: Option<u32>,
     /// Containers to stop.
     pub kill: Vec<Kill>,
+    /// Running containers to give other resources to, by name.
+    pub resize: Vec<String>,
     /// Containers to start, in this order.
     pub start: Vec<(ContainerKind, String)>,
     /// Containers to start later.
@@ -88,7 +95,11 @@ pub struct Actions {
 impl Actions {
     /// Whether there is nothing to do now.
     pub fn is_idle(&self) -> bool {
-        !self.kill_pod && self.create_sandbox.is_none() && self.kill.is_empty() && self.start.is_empty()
+        !self.kill_pod
+            && self.create_sandbox.is_none()
+            && self.kill.is_empty()
+            && self.resize.is_empty()
+            && self.start.is_empty()
     }
 }
 
@@ -146,6 +157,7 @@ impl<'a> Planner<'a> {
             let running = info.filter(|info| info.running());
             if let Some(info) = running {
                 let failed = is_sidecar(container) && self.kill_if_unhealthy(container, info);
+                let failed = failed || self.resize(container, info);
                 let passed = is_sidecar(container) && !failed && has_started(container, info, self.view.probes);
                 if !initialized && !passed {
                     return false;
@@ -171,10 +183,13 @@ impl<'a> Planner<'a> {
         let current = Some(info.sandbox_id.as_str()) == self.sandbox;
         if info.running() && current {
             if info.hash != labels::hash(container) {
-                let message = format!("Container {} definition changed, will be restarted", container.name);
-                self.out.kill.push(Kill { id: info.id.clone(), name: container.name.clone(), message });
-            } else {
-                self.kill_if_unhealthy(container, info);
+                self.kill(
+                    container,
+                    info,
+                    format!("Container {} definition changed, will be restarted", container.name),
+                );
+            } else if !self.kill_if_unhealthy(container, info) {
+                self.resize(container, info);
             }
         } else if !info.exited() || should_restart(self.view.pod, container, ContainerKind::Main, info) {
             self.start(ContainerKind::Main, container);
@@ -188,9 +203,35 @@ impl<'a> Planner<'a> {
             ProbeState { started: Some(false), .. } => "startup",
             _ => return false,
         };
-        let message = format!("Container {} failed {probe} probe, will be restarted", container.name);
-        self.out.kill.push(Kill { id: info.id.clone(), name: container.name.clone(), message });
+        let restarts = self.view.pod.restart_policy() != "Never" || is_sidecar(container);
+        let then = if restarts { ", will be restarted" } else { "" };
+        self.kill(container, info, format!("Container {} failed {probe} probe{then}", container.name));
+        if let Some(kill) = self.out.kill.last_mut() {
+            kill.is_replaced = restarts;
+        }
         true
+    }
+
+    fn kill(&mut self, container: &Container, info: &ContainerInfo, message: String) {
+        let (id, name) = (info.id.clone(), container.name.clone());
+        self.out.kill.push(Kill { id, name, message, is_replaced: true });
+    }
+
+    /// Gives a running container what it is to have; true when it must be restarted for that.
+    fn resize(&mut self, container: &Container, info: &ContainerInfo) -> bool {
+        let (has, wants) = (self.view.actuated.amounts(container), Amounts::of(container.resources.as_ref()));
+        if has == wants {
+            return false;
+        }
+        let mut policies = container.resize_policy.iter().flatten();
+        let restarts = policies
+            .any(|policy| policy.restart_policy == "RestartContainer" && has.differ_in(&wants, &policy.resource_name));
+        if restarts {
+            self.kill(container, info, format!("Container {} resize requires restart", container.name));
+        } else {
+            self.out.resize.push(container.name.clone());
+        }
+        restarts
     }
 
     fn start(&mut self, kind: ContainerKind, container: &Container) {
@@ -218,6 +259,9 @@ pub fn has_started(container: &Container, info: &ContainerInfo, probes: &ProbeSt
 pub fn should_restart(pod: &Pod, container: &Container, kind: ContainerKind, info: &ContainerInfo) -> bool {
     if kind == ContainerKind::Ephemeral {
         return false;
+    }
+    if info.is_replaced {
+        return true;
     }
     let matching = container.restart_policy_rules.iter().flatten().find(|rule| {
         rule.exit_codes.as_ref().is_some_and(|codes| {

@@ -32,6 +32,7 @@ pub(crate) fn container(name: &str, state: State, exit_code: i32) -> ContainerIn
         log_is_fallback: false,
         log_path: Default::default(),
         last_words: None,
+        is_replaced: false,
     }
 }
 
@@ -41,7 +42,8 @@ fn runtime(containers: Vec<ContainerInfo>) -> PodRuntime {
 }
 
 fn decide(pod: &Pod, runtime: &PodRuntime, probes: &ProbeStates, backoff: &Backoff, now: Timestamp) -> Actions {
-    compute_pod_actions(View { pod, runtime, probes, backoff, now })
+    let actuated = &Allocation::of(pod);
+    compute_pod_actions(View { pod, runtime, probes, backoff, actuated, now })
 }
 
 fn simple(pod: &Pod, runtime: &PodRuntime) -> Actions {
@@ -166,4 +168,38 @@ fn ephemeral_containers_start_once() {
     assert_eq!(started(&simple(&definition, &runtime(containers.clone()))), ["debug"]);
     containers.push(container("debug", State::ContainerExited, 1));
     assert!(simple(&definition, &runtime(containers)).is_idle());
+}
+
+#[test]
+fn a_resize_changes_a_running_container_or_replaces_it() {
+    let spec = |cpu: &str| {
+        pod(
+            json!({"restartPolicy": "OnFailure", "containers": [{"name": "a", "resources": {"requests": {"cpu": cpu}, "limits": {"memory": "1Gi"}},
+            "resizePolicy": [{"resourceName": "memory", "restartPolicy": "RestartContainer"}]}]}),
+        )
+    };
+    let (wanted, mut state) = (spec("2"), runtime(vec![container("a", State::ContainerRunning, 0)]));
+    let with = |actuated: &Allocation, state: &PodRuntime| {
+        let (probes, backoff, now) = (&ProbeStates::new(), &Backoff::default(), at(10));
+        compute_pod_actions(View { pod: &wanted, runtime: state, probes, backoff, actuated, now })
+    };
+    let before = Allocation::of(&spec("1"));
+    assert_eq!(with(&before, &state).resize, ["a"]);
+    let mut smaller = before.clone();
+    let memory = smaller.containers.get_mut("a").and_then(|own| own.limits.as_mut()).unwrap();
+    memory.insert("memory".into(), k8s_openapi::apimachinery::pkg::api::resource::Quantity("512Mi".into()));
+    let actions = with(&smaller, &state);
+    assert_eq!((actions.kill[0].message.as_str(), actions.resize.len()), ("Container a resize requires restart", 0));
+    state.containers[0] =
+        ContainerInfo { is_replaced: actions.kill[0].is_replaced, ..container("a", State::ContainerExited, 0) };
+    assert_eq!(started(&with(&smaller, &state)), ["a"], "although it ended well");
+}
+
+#[test]
+fn a_probe_restarts_nothing_in_a_pod_that_never_restarts() {
+    let definition = pod(json!({"restartPolicy": "Never", "containers": [{"name": "a"}]}));
+    let state = runtime(vec![container("a", State::ContainerRunning, 0)]);
+    let probes = ProbeStates::from([("id-a".to_owned(), ProbeState { live: Some(false), ..Default::default() })]);
+    let kill = &decide(&definition, &state, &probes, &Backoff::default(), at(10)).kill[0];
+    assert_eq!((kill.message.as_str(), kill.is_replaced), ("Container a failed liveness probe", false));
 }

@@ -14,13 +14,12 @@ use crate::{
 
 /// Why `pod` may not run on `node` beside `others`; None if it may.
 pub fn refuse(pod: &Pod, others: &[std::sync::Arc<Pod>], node: &Node) -> Option<Verdict> {
-    let verdict = |reason: &str, message: String| Some(Verdict { reason: reason.into(), message });
+    let verdict = |reason: &str, message: String| Some(Verdict::new(reason, message));
     let spec = pod.pod_spec();
     if let Some(os) = spec.os.as_ref().filter(|os| os.name != "linux") {
         let _ = os;
         return verdict("PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS".into());
     }
-    let allocatable = node.status.as_ref().and_then(|status| status.allocatable.clone()).unwrap_or_default();
     let mut resources = vec!["cpu".to_owned(), "memory".to_owned(), "ephemeral-storage".to_owned()];
     let all = pod.main_containers().iter().chain(pod.init_containers());
     for name in all.flat_map(|c| c.resources.iter()).flat_map(|r| r.requests.iter().flatten()).map(|(name, _)| name) {
@@ -28,27 +27,16 @@ pub fn refuse(pod: &Pod, others: &[std::sync::Arc<Pod>], node: &Node) -> Option<
             resources.push(name.clone());
         }
     }
-    if let Some(max) = allocatable.get("pods").map(quantity::value)
+    let amounts = node.status.as_ref().and_then(|status| status.allocatable.as_ref());
+    if let Some(max) = amounts.and_then(|amounts| amounts.get("pods")).map(quantity::value)
         && i64::try_from(others.len()).unwrap_or(i64::MAX) >= max
     {
         let message =
             format!("Node didn't have enough resource: pods, requested: 1, used: {}, capacity: {max}", others.len());
         return verdict("OutOfpods", message);
     }
-    for name in &resources {
-        let wanted = qos::pod_request(pod, name);
-        let capacity = allocatable.get(name).map_or(0, |amount: &Quantity| quantity::milli(amount));
-        let used: i128 = others.iter().map(|other| qos::pod_request(other, name)).sum();
-        if wanted > 0 && used + wanted > capacity {
-            let unit = |milli: i128| if name == "cpu" { milli } else { milli / 1000 };
-            let message = format!(
-                "Node didn't have enough resource: {name}, requested: {}, used: {}, capacity: {}",
-                unit(wanted),
-                unit(used),
-                unit(capacity)
-            );
-            return verdict(&format!("OutOf{name}"), message);
-        }
+    if let Some((name, message)) = lacking(pod, others, node, &resources) {
+        return verdict(&format!("OutOf{name}"), message);
     }
     if !selected(pod, node) {
         return verdict(
@@ -85,6 +73,41 @@ pub fn refuse(pod: &Pod, others: &[std::sync::Arc<Pod>], node: &Node) -> Option<
     untolerated.and_then(|_| {
         verdict("TaintToleration", "Predicate TaintToleration failed: node(s) had untolerated taint(s)".into())
     })
+}
+
+/// The first of `resources` of which the node has too little for `pod` beside `others`, and the sentence about it.
+pub fn lacking<'a>(
+    pod: &Pod,
+    others: &[std::sync::Arc<Pod>],
+    node: &Node,
+    resources: &'a [String],
+) -> Option<(&'a str, String)> {
+    resources.iter().find_map(|name| {
+        let wanted = qos::pod_request(pod, name);
+        let capacity = allocatable(node, name);
+        let used: i128 = others.iter().map(|other| qos::pod_request(other, name)).sum();
+        if wanted == 0 || used + wanted <= capacity {
+            return None;
+        }
+        let message = format!(
+            "Node didn't have enough resource: {name}, requested: {}, used: {}, capacity: {}",
+            unit(name, wanted),
+            unit(name, used),
+            unit(name, capacity)
+        );
+        Some((name.as_str(), message))
+    })
+}
+
+/// Thousandths of a resource that the node's pods may use.
+pub fn allocatable(node: &Node, resource: &str) -> i128 {
+    let amounts = node.status.as_ref().and_then(|status| status.allocatable.as_ref());
+    amounts.and_then(|amounts| amounts.get(resource)).map_or(0, |amount: &Quantity| quantity::milli(amount))
+}
+
+/// Messages count CPUs in thousandths and all else in whole units.
+pub fn unit(resource: &str, milli: i128) -> i128 {
+    if resource == "cpu" { milli } else { milli / 1000 }
 }
 
 fn selected(pod: &Pod, node: &Node) -> bool {

@@ -10,6 +10,7 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::Pod;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     config::CgroupDriver,
@@ -24,6 +25,38 @@ struct Hierarchy {
     mount: PathBuf,
     controllers: Vec<String>,
     unified: bool,
+}
+
+/// What a pod's own cgroup is given; 0 is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Share of the CPUs under contention, in the units of cgroup v1.
+    pub cpu_shares: i64,
+    /// Microseconds of CPU in each 100 ms.
+    pub cpu_quota: i64,
+    /// Memory at most.
+    pub memory_bytes: i64,
+}
+
+impl Limits {
+    /// What a pod's spec asks for.
+    pub fn of(pod: &Pod) -> Self {
+        Self {
+            cpu_shares: qos::cpu_shares(qos::pod_request(pod, "cpu")),
+            cpu_quota: qos::cpu_quota(qos::pod_limit(pod, "cpu")),
+            memory_bytes: i64::try_from(qos::pod_limit(pod, "memory") / 1000).unwrap_or(i64::MAX),
+        }
+    }
+
+    /// The wider of two: containers must fit into their pod while they change from the one to the other.
+    pub fn or_wider(self, other: Self) -> Self {
+        let wider = |a: i64, b: i64| if a == 0 || b == 0 { 0 } else { a.max(b) };
+        Self {
+            cpu_shares: self.cpu_shares.max(other.cpu_shares),
+            cpu_quota: wider(self.cpu_quota, other.cpu_quota),
+            memory_bytes: wider(self.memory_bytes, other.memory_bytes),
+        }
+    }
 }
 
 /// The pod cgroups of one node.
@@ -67,37 +100,38 @@ impl Cgroups {
         }
     }
 
-    /// Makes a pod's cgroups and gives them the pod's limits.
+    /// Makes a pod's cgroups.
     pub fn create_pod(&self, pod: &Pod) -> io::Result<()> {
+        self.create(&self.names(qos::class(pod), Some(pod.uid())))
+    }
+
+    /// Gives a pod's cgroups these limits.
+    pub fn limit_pod(&self, pod: &Pod, limits: &Limits) -> io::Result<()> {
         let names = self.names(qos::class(pod), Some(pod.uid()));
-        self.create(&names)?;
-        let memory = qos::pod_limit(pod, "memory") / 1000;
-        let cpu = qos::pod_limit(pod, "cpu");
-        let shares = qos::cpu_shares(qos::pod_request(pod, "cpu"));
-        let quota = qos::cpu_quota(cpu);
+        let Limits { cpu_shares, cpu_quota, memory_bytes } = *limits;
         for hierarchy in &self.hierarchies {
             let path = hierarchy.mount.join(self.path(&names));
             if hierarchy.unified {
                 if !self.is_unified() {
                     continue;
                 }
-                write_if_there(&path.join("cpu.weight"), &weight(shares).to_string());
-                if quota > 0 {
-                    write_if_there(&path.join("cpu.max"), &format!("{quota} 100000"));
+                write_if_there(&path.join("cpu.weight"), &weight(cpu_shares).to_string());
+                if cpu_quota > 0 {
+                    write(&path.join("cpu.max"), &format!("{cpu_quota} 100000"))?;
                 }
-                if memory > 0 {
-                    write_if_there(&path.join("memory.max"), &memory.to_string());
+                if memory_bytes > 0 {
+                    write(&path.join("memory.max"), &memory_bytes.to_string())?;
                 }
                 continue;
             }
             if hierarchy.has("cpu") {
-                write_if_there(&path.join("cpu.shares"), &shares.to_string());
-                if quota > 0 {
-                    write_if_there(&path.join("cpu.cfs_quota_us"), &quota.to_string());
+                write_if_there(&path.join("cpu.shares"), &cpu_shares.to_string());
+                if cpu_quota > 0 {
+                    write(&path.join("cpu.cfs_quota_us"), &cpu_quota.to_string())?;
                 }
             }
-            if hierarchy.has("memory") && memory > 0 {
-                write_if_there(&path.join("memory.limit_in_bytes"), &memory.to_string());
+            if hierarchy.has("memory") && memory_bytes > 0 {
+                write(&path.join("memory.limit_in_bytes"), &memory_bytes.to_string())?;
             }
         }
         Ok(())
@@ -229,6 +263,16 @@ fn enable_controllers(path: &Path) {
     let available = fs::read_to_string(path.join("cgroup.controllers")).unwrap_or_default();
     for controller in available.split_whitespace() {
         write_if_there(&path.join("cgroup.subtree_control"), &format!("+{controller}"));
+    }
+}
+
+/// What containers rely on must be taken; a controller that this machine does not have limits nothing.
+fn write(path: &Path, value: &str) -> io::Result<()> {
+    match fs::write(path, value) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(io::Error::new(error.kind(), format!("failed to write {value} to {}: {error}", path.display())))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use crate::{eviction, image_gc};
+
 /// Who makes and limits cgroups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CgroupDriver {
@@ -82,10 +84,13 @@ pub struct Config {
     pub container_log_monitor_interval: Duration,
     /// How many images are pulled at once.
     pub max_parallel_image_pulls: usize,
-    /// The nodefs part that must stay free, in percent, before DiskPressure is reported.
-    pub nodefs_available_percent: u64,
-    /// Memory that must stay available before MemoryPressure is reported.
-    pub memory_available_bytes: u64,
+    /// When pods are ended for the sake of the node.
+    pub eviction: eviction::Settings,
+    /// When unused images go.
+    pub image_gc: image_gc::Settings,
+    /// Names of images that stay although no container uses them, such as that of sandboxes; with a slash at the end, the
+    /// beginnings of names.
+    pub kept_images: Vec<String>,
     /// Whether the kernel may give containers without a profile the runtime's seccomp profile.
     pub seccomp_default: bool,
 }
@@ -125,8 +130,9 @@ impl Config {
             container_log_max_files: 5,
             container_log_monitor_interval: Duration::from_secs(10),
             max_parallel_image_pulls: 4,
-            nodefs_available_percent: 5,
-            memory_available_bytes: 100 << 20,
+            eviction: eviction::Settings::default(),
+            image_gc: image_gc::Settings::default(),
+            kept_images: Vec::new(),
             seccomp_default: false,
         }
     }

@@ -1,12 +1,12 @@
 //! What all parts of the kubelet share, and the way from the API's pods to workers.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
 
-use futures::{StreamExt, TryStreamExt};
+use client::{Key, Reflectors, Store};
 use k8s_openapi::{
     api::{
         core::v1::{Node, Pod, Service},
@@ -14,14 +14,7 @@ use k8s_openapi::{
     },
     apimachinery::pkg::api::resource::Quantity,
 };
-use kube::{
-    Api,
-    runtime::{
-        WatchStreamExt,
-        reflector::Store,
-        watcher::{self, Event},
-    },
-};
+use kube::Api;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +25,8 @@ use crate::{
     config::Config,
     cri::{Cri, CriError, v1},
     events::{Level, Recorder},
+    eviction::{self, Pressure},
+    image_gc,
     images::Images,
     node::machine::Machine,
     objects::{Objects, message},
@@ -47,6 +42,8 @@ pub struct Kubelet {
     pub config: Arc<Config>,
     /// The API.
     pub client: kube::Client,
+    /// What is read of the API again and again.
+    pub caches: Arc<Reflectors>,
     /// The container runtime.
     pub cri: Cri,
     /// Events.
@@ -64,11 +61,17 @@ pub struct Kubelet {
     /// The host's resolver configuration.
     pub host_dns: v1::DnsConfig,
     /// Services, for pods' environments.
-    pub services: Store<Service>,
+    pub services: Arc<Store<Service>>,
     /// The Node object, once registered.
     pub node: watch::Receiver<Option<Arc<Node>>>,
     /// The runtime's own name, once it has told it.
     pub runtime_name: RwLock<String>,
+    /// What the node has too little of.
+    pub pressure: watch::Sender<BTreeSet<Pressure>>,
+    /// When images were seen and used.
+    pub image_records: Mutex<image_gc::Records>,
+    /// Held while room is promised to a pod.
+    pub allocating: Mutex<()>,
     workers: Mutex<HashMap<String, Handle>>,
     /// Pods in the runtime that the API does not know, being removed now.
     orphans: Mutex<HashSet<String>>,
@@ -84,12 +87,12 @@ impl Kubelet {
     /// Puts the parts together; nothing runs yet.
     pub fn new(
         config: Arc<Config>,
-        client: kube::Client,
-        services: Store<Service>,
+        caches: Arc<Reflectors>,
         node: watch::Receiver<Option<Arc<Node>>>,
         stopping: CancellationToken,
     ) -> Arc<Self> {
         let cri = Cri::new(&config.cri_socket());
+        let client = caches.client().clone();
         let events = Recorder::start(client.clone(), config.node_name.clone());
         let objects = Arc::new(Objects::new(client.clone()));
         let host_dns = std::fs::read_to_string(&config.resolv_conf).unwrap_or_default();
@@ -100,6 +103,9 @@ impl Kubelet {
             machine: Machine::read(),
             host_dns: crate::pod::dns::parse_resolv_conf(&host_dns),
             runtime_name: RwLock::new("containerd".into()),
+            pressure: watch::Sender::default(),
+            image_records: Mutex::default(),
+            allocating: Mutex::default(),
             workers: Mutex::default(),
             orphans: Mutex::default(),
             synced: watch::channel(false).0,
@@ -109,7 +115,8 @@ impl Kubelet {
             cri,
             events,
             objects,
-            services,
+            services: caches.store(),
+            caches,
             node,
             stopping,
         })
@@ -134,10 +141,11 @@ impl Kubelet {
     /// Services whose variables a pod's containers get.
     pub async fn services_for(&self, pod: &Pod) -> Vec<Arc<Service>> {
         // The first list comes within moments; a pod does not wait forever for an API server that is away.
-        let _ = tokio::time::timeout(Duration::from_secs(5), self.services.wait_until_ready()).await;
+        let _ = tokio::time::timeout(Duration::from_secs(5), self.services.wait_synced()).await;
         let links = pod.pod_spec().enable_service_links.unwrap_or(true);
+        let services = self.services.snapshot();
         let mut found: Vec<_> =
-            self.services.state().into_iter().filter(|s| env::is_linked(s, pod.namespace(), links)).collect();
+            services.iter().filter(|s| env::is_linked(s, pod.namespace(), links)).cloned().collect();
         found.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
         found
     }
@@ -172,6 +180,7 @@ impl Kubelet {
     /// A worker has come to its end.
     pub fn forget(&self, uid: &str) {
         self.workers.lock().remove(uid);
+        self.reconsider_resizes();
     }
 
     /// Lets all workers go; their pods stay as they are.
@@ -179,39 +188,32 @@ impl Kubelet {
         self.workers.lock().clear();
     }
 
-    /// Follows the API's pods until cancelled.
-    pub async fn follow_pods(self: &Arc<Self>, cancel: CancellationToken) {
-        let api: Api<Pod> = Api::all(self.client.clone());
-        let selector = watcher::Config::default().fields(&format!("spec.nodeName={}", self.config.node_name));
-        let mut events = watcher::watcher(api, selector).default_backoff().boxed();
-        let mut initial: Vec<Pod> = Vec::new();
+    /// Follows the API's pods, for ever.
+    pub async fn follow_pods(self: Arc<Self>) {
+        let pods = self.caches.store_where::<Pod>(&format!("spec.nodeName={}", self.config.node_name));
+        let mut keys = pods.changed_keys();
+        let mut known: HashMap<Key, String> = HashMap::new();
         loop {
-            let event = tokio::select! {
-                event = events.try_next() => event,
-                () = cancel.cancelled() => return,
-            };
-            match event {
-                Ok(Some(Event::Init)) => initial.clear(),
-                Ok(Some(Event::InitApply(pod))) => initial.push(pod),
-                Ok(Some(Event::InitDone)) => {
-                    self.reconcile(std::mem::take(&mut initial));
-                    self.synced.send_replace(true);
+            let keys = keys.next().await;
+            let snapshot = pods.snapshot();
+            let mut present = Vec::new();
+            for key in keys {
+                let pod = snapshot.get(&key);
+                let before = match pod {
+                    Some(pod) => known.insert(key, pod.uid().to_owned()),
+                    None => known.remove(&key),
+                };
+                // Gone for good, or gone and made again under its name.
+                if let Some(uid) = before.filter(|uid| pod.is_none_or(|pod| pod.uid() != uid)) {
+                    self.gone(&uid);
                 }
-                Ok(Some(Event::Apply(pod))) => self.apply(pod),
-                Ok(Some(Event::Delete(pod))) => self.gone(pod.uid()),
-                Ok(None) => return,
-                Err(error) => tracing::warn!(%error, "failed to watch pods"),
+                present.extend(pod.cloned());
             }
+            // Older pods first, so that they are not refused for the sake of younger ones.
+            present.sort_by(|a, b| a.metadata.creation_timestamp.cmp(&b.metadata.creation_timestamp));
+            present.into_iter().for_each(|pod| self.apply(pod));
+            self.synced.send_replace(true);
         }
-    }
-
-    /// A complete list: older pods first, so that they are not refused for the sake of younger ones.
-    fn reconcile(&self, mut pods: Vec<Pod>) {
-        let present: HashSet<String> = pods.iter().map(|pod| pod.uid().to_owned()).collect();
-        let missing: Vec<String> = self.workers.lock().keys().filter(|uid| !present.contains(*uid)).cloned().collect();
-        missing.iter().for_each(|uid| self.gone(uid));
-        pods.sort_by(|a, b| a.metadata.creation_timestamp.cmp(&b.metadata.creation_timestamp));
-        pods.into_iter().for_each(|pod| self.apply(pod));
     }
 
     fn gone(&self, uid: &str) {
@@ -220,8 +222,7 @@ impl Kubelet {
         }
     }
 
-    fn apply(&self, pod: Pod) {
-        let pod = Arc::new(pod);
+    fn apply(&self, pod: Arc<Pod>) {
         if let Some(handle) = self.workers.lock().get(pod.uid()) {
             return handle.update(pod);
         }
@@ -240,8 +241,11 @@ impl Kubelet {
         if begun || pod.deleting() || matches!(pod.phase(), "Succeeded" | "Failed") {
             return None;
         }
+        if let Some(verdict) = eviction::run::refuse(pod, &self.pressure.borrow()) {
+            return Some(verdict);
+        }
         let node = self.node.borrow().clone()?;
-        let active = self.handles().into_iter().filter(Handle::is_active).map(|handle| handle.pod());
+        let active = self.handles().into_iter().filter(Handle::is_active).map(|handle| handle.allocated_pod());
         admission::refuse(pod, &active.collect::<Vec<_>>(), &node)
     }
 

@@ -14,6 +14,8 @@ pub mod config;
 pub mod containerd;
 pub mod cri;
 pub mod events;
+pub mod eviction;
+pub mod image_gc;
 pub mod images;
 pub mod kubelet;
 pub mod lifecycle;
@@ -24,25 +26,24 @@ pub mod pleg;
 pub mod pod;
 pub mod prober;
 pub mod quantity;
+pub mod resize;
 pub mod runtime_state;
 pub mod server;
 pub mod status;
 pub mod volumes;
 pub mod worker;
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
-use futures::StreamExt;
-use k8s_openapi::api::core::v1::Service;
-use kube::{
-    Api,
-    runtime::{WatchStreamExt, reflector, watcher},
-};
+use client::Reflectors;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use config::{CgroupDriver, Config};
 pub use kubelet::Kubelet;
+
+/// How long a pod that cannot be removed from the runtime is tried again.
+const REMOVAL_LIMIT: Duration = Duration::from_secs(30);
 
 /// Why a kubelet could not start.
 #[derive(Debug, thiserror::Error)]
@@ -64,40 +65,27 @@ pub enum StartError {
     Server(#[from] server::ServerError),
 }
 
-/// Runs a kubelet until cancelled. Pods go on running when it ends, and are taken up again by the next one.
-pub async fn run(client: kube::Client, config: Config, cancel: CancellationToken) -> Result<(), StartError> {
+/// Runs a kubelet until cancelled; `caches` read and it writes with the node's rights. Pods go on running when it ends, and
+/// are taken up again by the next one.
+pub async fn run(caches: Arc<Reflectors>, config: Config, cancel: CancellationToken) -> Result<(), StartError> {
     let config = Arc::new(config);
     for path in [&config.root_dir, &config.pod_log_dir] {
         std::fs::create_dir_all(path).map_err(|source| StartError::Directory { path: path.clone(), source })?;
     }
-    let (services, writer) = reflector::store();
-    let api: Api<Service> = Api::all(client.clone());
-    let stream = watcher::watcher(api, watcher::Config::default()).default_backoff();
-    let stream = reflector::reflector(writer, stream);
     let (node_sender, node) = watch::channel(None);
     let stop = cancel.child_token();
-    let kubelet = Kubelet::new(config.clone(), client, services, node, stop.clone());
+    let kubelet = Kubelet::new(config.clone(), caches, node, stop.clone());
     kubelet.cgroups.set_up().map_err(StartError::Cgroups)?;
     let server = server::Server::bind(kubelet.clone()).await?;
     let mut tasks = tokio::task::JoinSet::new();
-    tasks.spawn(stop.clone().run_until_cancelled_owned(async move {
-        stream
-            .for_each(|event| async move {
-                if let Err(error) = event {
-                    tracing::warn!(%error, "failed to watch services");
-                }
-            })
-            .await;
-    }));
     tasks.spawn(stop.clone().run_until_cancelled_owned(node::run(kubelet.clone(), node_sender)));
     tasks.spawn(stop.clone().run_until_cancelled_owned(node::lease::run(kubelet.clone())));
     tasks.spawn(stop.clone().run_until_cancelled_owned(server.serve()));
     tasks.spawn(stop.clone().run_until_cancelled_owned(logs::rotate::run(kubelet.clone())));
-    let (pods, pods_stop) = (kubelet.clone(), stop.clone());
-    tasks.spawn(async move {
-        pods.follow_pods(pods_stop).await;
-        None
-    });
+    tasks.spawn(stop.clone().run_until_cancelled_owned(eviction::run::run(kubelet.clone())));
+    tasks.spawn(stop.clone().run_until_cancelled_owned(image_gc::run(kubelet.clone())));
+    let pods = kubelet.clone();
+    tasks.spawn(stop.clone().run_until_cancelled_owned(async move { pods.follow_pods().await }));
     let (keeper, keeper_stop) = (kubelet.clone(), stop.clone());
     tasks.spawn(async move {
         keeper.housekeeping(keeper_stop).await;
@@ -126,6 +114,7 @@ pub fn clean_machine(config: &Config) -> Result<(), String> {
 /// its kubelet ended appears only after the first look, so it looks again until there is none.
 pub async fn remove_all_pods(socket: &Path) -> Result<(), cri::CriError> {
     let cri = cri::Cri::new(socket);
+    let deadline = tokio::time::Instant::now() + REMOVAL_LIMIT;
     loop {
         let sandboxes = cri.sandboxes(None).await?;
         if sandboxes.is_empty() {
@@ -135,6 +124,13 @@ pub async fn remove_all_pods(socket: &Path) -> Result<(), cri::CriError> {
             cri.stop_sandbox(&sandbox.id).await?;
             cri.remove_sandbox(&sandbox.id).await
         });
-        futures::future::join_all(removed).await.into_iter().collect::<Result<(), _>>()?;
+        let removed: Result<(), _> = futures::future::join_all(removed).await.into_iter().collect();
+        if let Err(error) = removed {
+            // A container that was just being started cannot be removed before it has been.
+            if tokio::time::Instant::now() >= deadline {
+                return Err(error);
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 }

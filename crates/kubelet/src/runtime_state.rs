@@ -63,6 +63,8 @@ pub struct ContainerInfo {
     pub log_path: PathBuf,
     /// Last words that have been read, once it has ended.
     pub last_words: Option<String>,
+    /// It was stopped so that a new one takes its place.
+    pub is_replaced: bool,
 }
 
 impl ContainerInfo {
@@ -96,6 +98,7 @@ impl ContainerInfo {
             message: status.message,
             id: status.id,
             last_words: None,
+            is_replaced: false,
         }
     }
 

@@ -161,6 +161,11 @@ impl Error {
         Self::new(ErrorKind::Invalid, field, Some(show(value)), detail)
     }
 
+    /// The value breaks a rule that is not about what it is, so that it is not shown.
+    pub fn invalid_unshown(field: &Path, detail: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Invalid, field, None, detail)
+    }
+
     /// The value is none of the known ones, which are listed in the order given.
     pub fn not_supported<S: AsRef<str>>(field: &Path, value: impl Serialize, supported: &[S]) -> Self {
         let detail = match supported {

@@ -22,5 +22,8 @@ pub mod schema;
 
 pub mod patch;
 
+pub mod certificates;
+pub mod zpages;
+
 pub mod go_text;
 pub mod jsonpath;

@@ -1,6 +1,9 @@
 //! Times as the API writes and reads them, and the short durations that people see in tables.
 
+mod duration;
 mod layout;
+
+pub use duration::{parse_duration, parse_duration_nanos};
 
 use jiff::Timestamp;
 
@@ -17,6 +20,11 @@ pub fn format_rfc3339_micros(time: Timestamp) -> String {
 /// Reads a Time field; a fraction of a second is allowed (and dropped when it is written again). The error is upstream's.
 pub fn parse_rfc3339(text: &str) -> Result<Timestamp, String> {
     layout::parse(text, false)
+}
+
+/// The same as seconds since 1970 and nanoseconds after them: to the end of the year 9999, which a `Timestamp` stops short of.
+pub fn parse_rfc3339_parts(text: &str) -> Result<(i64, i32), String> {
+    layout::parse_parts(text, false)
 }
 
 /// Reads a MicroTime field, which must have six digits of a fraction.

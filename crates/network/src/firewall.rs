@@ -32,27 +32,35 @@ fn table(config: &NetworkConfig) -> String {
 }
 
 /// The script that makes the table; port mappings that are already there stay.
+///
+/// What the node sends to a host port of its own loopback leaves over the bridge, with the bridge's address, for which the
+/// bridge must route such addresses ([`crate::host::ensure`]). The guard keeps pods from using that to reach services that
+/// listen on the loopback only.
 pub fn ensure_script(config: &NetworkConfig) -> String {
     let table = table(config);
-    let (subnet, cluster) = (config.subnet, config.cluster_cidr);
+    let (bridge, subnet, cluster) = (&config.bridge, config.subnet, config.cluster_cidr);
     format!(
         "add table ip {table}
 add map ip {table} host-ports {{ type inet_proto . inet_service : ipv4_addr . inet_service ; }}
 add map ip {table} host-address-ports {{ type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service ; }}
 add set ip {table} hairpin {{ type ipv4_addr . ipv4_addr ; }}
+add chain ip {table} guard {{ type filter hook prerouting priority raw ; }}
 add chain ip {table} prerouting {{ type nat hook prerouting priority dstnat ; }}
 add chain ip {table} output {{ type nat hook output priority -100 ; }}
 add chain ip {table} host-ports
 add chain ip {table} postrouting {{ type nat hook postrouting priority srcnat ; }}
+flush chain ip {table} guard
 flush chain ip {table} prerouting
 flush chain ip {table} output
 flush chain ip {table} host-ports
 flush chain ip {table} postrouting
+add rule ip {table} guard iifname {bridge} ip daddr 127.0.0.0/8 drop
 add rule ip {table} prerouting fib daddr type local jump host-ports
-add rule ip {table} output ip daddr != 127.0.0.0/8 fib daddr type local jump host-ports
+add rule ip {table} output fib daddr type local jump host-ports
 add rule ip {table} host-ports dnat ip to ip daddr . meta l4proto . th dport map @host-address-ports
 add rule ip {table} host-ports dnat ip to meta l4proto . th dport map @host-ports
 add rule ip {table} postrouting ip saddr . ip daddr @hairpin masquerade
+add rule ip {table} postrouting ip saddr 127.0.0.0/8 oifname {bridge} masquerade
 add rule ip {table} postrouting ip saddr {subnet} ip daddr != {cluster} ip daddr != 224.0.0.0/4 masquerade
 "
     )

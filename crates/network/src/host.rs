@@ -14,6 +14,8 @@ pub const PLUGINS: &[&str] = &["canopus-cni", "loopback"];
 pub fn ensure(config: &NetworkConfig) -> Result<(), Error> {
     links::block_on(async |handle| links::ensure_bridge(&handle, config).await)?;
     set_sysctl("net/ipv4/ip_forward", "1")?;
+    // Host ports answer at 127.0.0.1 as well.
+    set_sysctl(&format!("net/ipv4/conf/{}/route_localnet", config.bridge), "1")?;
     // Without it a pod's answer to a pod on the same bridge bypasses the firewall that must undo a service's translation.
     // Absent where the kernel has no br_netfilter; traffic to services then works only between nodes.
     if Path::new("/proc/sys/net/bridge/bridge-nf-call-iptables").exists() {

@@ -90,6 +90,10 @@ impl<A: Send + Sync + 'static> Committer<A> {
                 }
                 Failure::Full(chain(&error).into())
             }
+            JournalError::Seal { .. } => {
+                tracing::warn!(error = chain(&error), "the store cannot keep a value");
+                Failure::Unsealed(chain(&error).into())
+            }
             error => {
                 tracing::error!(error = chain(&error), "the store's journal failed, no write is taken any more");
                 Failure::Closed(chain(&error).into())
@@ -202,6 +206,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 enum Failure {
     Full(Arc<str>),
+    Unsealed(Arc<str>),
     Closed(Arc<str>),
 }
 
@@ -209,6 +214,7 @@ impl Failure {
     fn error<A>(&self) -> WriteError<A> {
         match self {
             Self::Full(reason) => WriteError::Full(reason.clone()),
+            Self::Unsealed(reason) => WriteError::Unsealed(reason.clone()),
             Self::Closed(reason) => WriteError::Closed(reason.clone()),
         }
     }

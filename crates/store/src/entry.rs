@@ -43,6 +43,11 @@ impl<A> Entry<A> {
         Arc::new(Self { key, create_revision, revision, value, meta, attrs: OnceLock::new() })
     }
 
+    /// An entry of no store: a value that was made when it was asked for.
+    pub fn unstored(key: &str, value: Bytes) -> Arc<Self> {
+        Self::new(key.into(), 0, 0, value, Meta::default())
+    }
+
     /// What the caller derives from the bytes, made on first use and kept as long as the entry.
     pub fn attrs(&self, make: impl FnOnce(&Self) -> A) -> &A {
         self.attrs.get_or_init(|| make(self))

@@ -20,6 +20,9 @@ pub enum WriteError<A> {
     /// The disk or the quota is full. Reads go on; writes work again by themselves when there is room.
     #[error("the store is full: {0}")]
     Full(Arc<str>),
+    /// The value could not be encrypted (whatever the transformer does); other keys are not affected.
+    #[error("{0}")]
+    Unsealed(Arc<str>),
     /// One value is larger than the journal takes.
     #[error("the value has {bytes} bytes, the store takes at most {bytes_max}")]
     TooLarge {

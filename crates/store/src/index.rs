@@ -22,10 +22,18 @@ pub struct Totals {
 
 pub(crate) struct Index<A> {
     entries: OrdMap<Arc<str>, Arc<Entry<A>>>,
-    /// Sorted by resource. Shared until a change, so that clones stay cheap.
-    resources: Arc<Vec<(Arc<str>, Totals)>>,
+    /// Sorted by name. Shared until a change, so that clones stay cheap.
+    resources: Arc<Vec<Resource>>,
     total: Totals,
     resource_of: fn(&str) -> usize,
+}
+
+#[derive(Clone)]
+struct Resource {
+    name: Arc<str>,
+    totals: Totals,
+    /// The revision of the last change.
+    changed: Revision,
 }
 
 impl<A> Clone for Index<A> {
@@ -52,26 +60,27 @@ impl<A> Index<A> {
         self.total
     }
 
-    pub fn resources(&self) -> &[(Arc<str>, Totals)] {
-        &self.resources
-    }
-
     pub fn insert(&mut self, entry: Arc<Entry<A>>) {
-        let (key, size) = (entry.key.clone(), size(&entry));
+        let (key, size, revision) = (entry.key.clone(), size(&entry), entry.revision);
         let old = self.entries.insert(key.clone(), entry).map(|old| self::size(&old));
-        self.account(&key, old, Some(size));
+        self.account(&key, old, Some(size), revision);
     }
 
-    pub fn remove(&mut self, key: &str) {
+    /// Number and size per resource, sorted by resource.
+    pub fn resources(&self) -> Vec<(Arc<str>, Totals)> {
+        self.resources.iter().map(|own| (own.name.clone(), own.totals)).collect()
+    }
+
+    fn remove(&mut self, key: &str, revision: Revision) {
         if let Some(old) = self.entries.remove(key) {
-            self.account(key, Some(size(&old)), None);
+            self.account(key, Some(size(&old)), None, revision);
         }
     }
 
     pub fn apply(&mut self, event: &Event<A>) {
         match event.kind {
             EventKind::Put => self.insert(event.entry.clone()),
-            EventKind::Delete => self.remove(&event.entry.key),
+            EventKind::Delete => self.remove(&event.entry.key, event.entry.revision),
         }
     }
 
@@ -79,18 +88,20 @@ impl<A> Index<A> {
     pub fn undo(&mut self, event: &Event<A>) {
         match &event.previous {
             Some(previous) => self.insert(previous.clone()),
-            None => self.remove(&event.entry.key),
+            None => self.remove(&event.entry.key, event.entry.revision),
         }
     }
 
-    fn account(&mut self, key: &str, old: Option<u64>, new: Option<u64>) {
+    fn account(&mut self, key: &str, old: Option<u64>, new: Option<u64>, revision: Revision) {
         let resource = &key[..(self.resource_of)(key)];
         let resources = Arc::make_mut(&mut self.resources);
-        let at = resources.binary_search_by(|(name, _)| (**name).cmp(resource)).unwrap_or_else(|at| {
-            resources.insert(at, (resource.into(), Totals::default()));
+        let at = resources.binary_search_by(|own| (*own.name).cmp(resource)).unwrap_or_else(|at| {
+            resources.insert(at, Resource { name: resource.into(), totals: Totals::default(), changed: 0 });
             at
         });
-        for totals in [&mut resources[at].1, &mut self.total] {
+        let own = &mut resources[at];
+        own.changed = own.changed.max(revision);
+        for totals in [&mut own.totals, &mut self.total] {
             totals.entries = totals.entries + usize::from(new.is_some()) - usize::from(old.is_some());
             totals.bytes = totals.bytes + new.unwrap_or(0) - old.unwrap_or(0);
         }
@@ -111,15 +122,29 @@ impl<A> Index<A> {
             .take_while(move |entry| entry.key.starts_with(prefix))
     }
 
+    /// What is known of the resource that the prefix lies in, unless it spans several.
+    fn resource(&self, prefix: &str) -> Option<&Resource> {
+        let resource = &prefix[..(self.resource_of)(prefix)];
+        let at = self.resources.binary_search_by(|own| (*own.name).cmp(resource)).ok()?;
+        Some(&self.resources[at])
+    }
+
     fn count(&self, prefix: &str) -> usize {
         if prefix.is_empty() {
             return self.total.entries;
         }
-        if (self.resource_of)(prefix) == prefix.len() {
-            let at = self.resources.binary_search_by(|(name, _)| (**name).cmp(prefix));
-            return at.map_or(0, |at| self.resources[at].1.entries);
+        match self.resource(prefix) {
+            Some(resource) if *resource.name == *prefix => resource.totals.entries,
+            _ => self.range(prefix, None).count(),
         }
-        self.range(prefix, None).count()
+    }
+
+    fn changed(&self, prefix: &str, revision: Revision) -> Revision {
+        match self.resource(prefix) {
+            Some(resource) => resource.changed,
+            None if (self.resource_of)(prefix) == 0 => revision,
+            None => 0,
+        }
     }
 }
 
@@ -178,8 +203,9 @@ impl<A> Snapshot<A> {
         self.0.index.total()
     }
 
-    /// Number and size per resource, sorted by resource.
-    pub fn resources(&self) -> &[(Arc<str>, Totals)] {
-        self.0.index.resources()
+    /// The revision of the last change of the resource that the prefix lies in, or of the store if it spans several: what
+    /// was made of the entries below it stays good while this stays equal.
+    pub fn changed(&self, prefix: &str) -> Revision {
+        self.0.index.changed(prefix, self.0.revision)
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::journal::Transformer;
 use crate::{Clock, SystemClock};
 
 /// Runs background work (writing snapshots).
@@ -27,6 +28,8 @@ pub struct Options {
     /// Length of the resource part of a key: watches and totals are kept per resource. It must give the same for a key and for
     /// each of its prefixes that reach beyond the resource part.
     pub resource_of: fn(&str) -> usize,
+    /// Changes values on their way to the journal and back; `None` keeps them as they are.
+    pub transformer: Option<Arc<dyn Transformer>>,
     /// The times.
     pub clock: Arc<dyn Clock>,
     /// Runs background work; the default is an own thread for each piece.
@@ -43,6 +46,7 @@ impl Default for Options {
             group_bytes_max: 16 << 20,
             value_bytes_max: 16 << 20,
             resource_of,
+            transformer: None,
             clock: Arc::new(SystemClock::default()),
             spawn: Arc::new(|work| drop(std::thread::spawn(work))),
         }

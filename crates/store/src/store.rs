@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::committer::Committer;
 use crate::history::Found;
-use crate::journal::Journal;
+use crate::journal::{Journal, Transformed};
 use crate::sequencer::{Change, Request, WriteResult};
 use crate::shared::{Reached, Shared};
 use crate::{
@@ -72,6 +72,9 @@ impl<A: Send + Sync + 'static> Store<A> {
         mut journal: Box<dyn Journal>,
         options: Options,
     ) -> Result<(Arc<Shared<A>>, Committer<A>), OpenError> {
+        if let Some(transformer) = &options.transformer {
+            journal = Box::new(Transformed::new(journal, transformer.clone()));
+        }
         let shared = crate::replay::replay(&mut *journal, options)?;
         let committer = Committer::new(shared.clone(), journal);
         Ok((shared, committer))
@@ -111,6 +114,9 @@ impl<A: Send + Sync + 'static> Store<A> {
         let (bytes, bytes_max) = (value.bytes.len() + key.len(), shared.options.value_bytes_max);
         if bytes > bytes_max {
             return Err(WriteError::TooLarge { bytes, bytes_max });
+        }
+        if let Some(transformer) = &shared.options.transformer {
+            transformer.ready(key).map_err(|reason| WriteError::Unsealed(reason.into()))?;
         }
         let expires_at = value.ttl.map_or(0, |ttl| shared.options.clock.unix_seconds().saturating_add(ttl.as_secs()));
         let mut request = Some(Request { kind, key, value: Change::New { value, expires_at }, precondition });
@@ -240,7 +246,7 @@ impl<A: Send + Sync + 'static> Store<A> {
         let mut stats = Stats {
             revision: state.revision,
             totals: state.index.total(),
-            resources: state.index.resources().to_vec(),
+            resources: state.index.resources(),
             quota_bytes: shared.options.quota_bytes,
             closed: shared.sequencer.lock().closed.clone(),
             ..Stats::default()

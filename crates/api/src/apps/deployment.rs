@@ -3,7 +3,6 @@
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use machinery::field::{Error, ErrorList, Path};
-use machinery::names as text_names;
 use serde_json::{Value, json};
 
 use super::replicaset::immutable_selector;
@@ -93,8 +92,7 @@ pub static KIND: Kind = Kind {
                 validate_status_update: validate_status_update,
                 warnings: |new: &Deployment, old: Option<&Deployment>| {
                     let template = |d: &Deployment| d.spec.as_ref().map(|s| s.template.clone()).unwrap_or_default();
-                    let path = Path::new("spec.template");
-                    pod::warnings::template(&template(new), old.map(template).as_ref(), &path)
+                    workload::template_warnings(&template(new), old.map(template).as_ref())
                 },
             }
         )
@@ -191,7 +189,8 @@ fn validate_spec(spec: &DeploymentSpec, selector_given: bool) -> ErrorList {
     let path = Path::new("spec");
     let mut errors = ErrorList::new();
     errors.extend(checks::non_negative(spec.replicas.unwrap_or(0).into(), &path.child("replicas")));
-    let (faults, selector) = workload::selector(selector_given.then_some(&spec.selector), &path.child("selector"));
+    let (faults, selector) =
+        workload::selector(selector_given.then_some(&spec.selector), "deployment", &path.child("selector"));
     errors.extend(faults);
     if let Some(selector) = selector {
         errors.extend(workload::template(&spec.template, &selector, "ReplicaSet", &path.child("template")));
@@ -233,33 +232,13 @@ fn validate_rolling_update(rolling: &RollingUpdateDeployment, path: &Path) -> Er
     let mut errors = ErrorList::new();
     let (unavailable, surge) = (rolling.max_unavailable.as_ref(), rolling.max_surge.as_ref());
     let at = (path.child("maxUnavailable"), path.child("maxSurge"));
-    errors.extend(unavailable.map(|v| positive_or_percent(v, &at.0)).unwrap_or_default());
-    errors.extend(surge.map(|v| positive_or_percent(v, &at.1)).unwrap_or_default());
-    let is_zero = |value: Option<&IntOrString>| match value {
-        None => true,
-        Some(IntOrString::Int(n)) => *n == 0,
-        Some(IntOrString::String(text)) => percent(text) == Some(0),
-    };
-    if is_zero(unavailable) && is_zero(surge) {
+    errors.extend(unavailable.map(|v| workload::positive_or_percent(v, &at.0)).unwrap_or_default());
+    errors.extend(surge.map(|v| workload::positive_or_percent(v, &at.1)).unwrap_or_default());
+    if unavailable.is_none_or(workload::is_zero) && surge.is_none_or(workload::is_zero) {
         errors.push(Error::invalid(&at.0, unavailable, "may not be 0 when `maxSurge` is 0"));
     }
-    if let Some(IntOrString::String(text)) = unavailable
-        && percent(text).is_some_and(|p| p > 100)
-    {
-        errors.push(Error::invalid(&at.0, unavailable, "must not be greater than 100%"));
-    }
+    errors.extend(unavailable.and_then(|v| workload::at_most_all(v, &at.0)));
     errors
-}
-
-fn percent(text: &str) -> Option<i64> {
-    text.strip_suffix('%')?.parse().ok()
-}
-
-fn positive_or_percent(value: &IntOrString, path: &Path) -> ErrorList {
-    match value {
-        IntOrString::Int(number) => checks::non_negative((*number).into(), path).into_iter().collect(),
-        IntOrString::String(text) => checks::each(path, text, text_names::percent(text)),
-    }
 }
 
 fn validate_status_update(new: &Deployment, old: &Deployment) -> ErrorList {
@@ -278,13 +257,7 @@ fn validate_status_update(new: &Deployment, old: &Deployment) -> ErrorList {
     counts.at_most("availableReplicas", status.available_replicas, status.replicas, "status.replicas");
     counts.at_most("availableReplicas", status.available_replicas, status.ready_replicas, "readyReplicas");
     let was = old.status.as_ref().and_then(|s| s.collision_count);
-    if let Some(was) = was
-        && status.collision_count.is_none_or(|now| now < was)
-    {
-        let error =
-            Error::invalid(&counts.path.child("collisionCount"), status.collision_count, "cannot be decremented");
-        counts.errors.push(error);
-    }
+    counts.errors.extend(workload::collisions(status.collision_count, was, &counts.path));
     counts.errors
 }
 

@@ -83,8 +83,7 @@ pub static KIND: Kind = Kind {
                 warnings: |new: &ReplicaSet, old: Option<&ReplicaSet>| {
                     let template =
                         |rs: &ReplicaSet| rs.spec.as_ref().and_then(|s| s.template.clone()).unwrap_or_default();
-                    let path = Path::new("spec.template");
-                    pod::warnings::template(&template(new), old.map(template).as_ref(), &path)
+                    workload::template_warnings(&template(new), old.map(template).as_ref())
                 },
             }
         )
@@ -142,7 +141,8 @@ fn validate_spec(spec: &ReplicaSetSpec, selector_given: bool) -> ErrorList {
     let mut errors = ErrorList::new();
     errors.extend(checks::non_negative(spec.replicas.unwrap_or(0).into(), &path.child("replicas")));
     errors.extend(checks::non_negative(spec.min_ready_seconds.unwrap_or(0).into(), &path.child("minReadySeconds")));
-    let (faults, selector) = workload::selector(selector_given.then_some(&spec.selector), &path.child("selector"));
+    let (faults, selector) =
+        workload::selector(selector_given.then_some(&spec.selector), "deployment", &path.child("selector"));
     errors.extend(faults);
     if let Some(selector) = selector {
         let template = spec.template.clone().unwrap_or_default();

@@ -3,9 +3,11 @@
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use machinery::field::{Error, ErrorList, Path};
 
-use crate::kind::{Column, Kind, Version};
+use crate::kind::{Column, Deprecated, Kind, Version};
 use crate::value::text;
 use crate::{cells, checks, names};
+
+const SCHEMA: &str = "io.k8s.api.coordination.v1.Lease";
 
 pub static KIND: Kind = Kind {
     group: "coordination.k8s.io",
@@ -13,7 +15,16 @@ pub static KIND: Kind = Kind {
     list_kind: "LeaseList",
     plural: "leases",
     singular: "lease",
-    versions: &[Version::stored("v1", "io.k8s.api.coordination.v1.Lease")],
+    versions: &[
+        Version::stored("v1", SCHEMA),
+        Version::old(
+            "coordination.k8s.io",
+            "v1beta1",
+            SCHEMA,
+            Deprecated { since: "1.19", removed: Some("1.22"), replacement: "coordination.k8s.io/v1 Lease" },
+            |_| {},
+        ),
+    ],
     columns: &[
         Column::NAME,
         Column::new(

@@ -8,10 +8,11 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::cells;
-use crate::kind::{Column, FieldSelectorStyle, Kind, SelectableField, Version};
+use crate::kind::{Column, Deprecated, FieldSelectorStyle, Kind, SelectableField, Version};
 use crate::value::{integer, text};
 
 const GROUP: &str = "events.k8s.io";
+const SCHEMA_OF_NEW_HOME: &str = "io.k8s.api.events.v1.Event";
 
 pub static KIND: Kind = Kind {
     kind: "Event",
@@ -27,7 +28,20 @@ pub static KIND: Kind = Kind {
             convert: Some(convert::CONVERT),
             validate: Some(validate::strict),
             selectable_fields: Some(REGARDING_FIELDS),
-            ..Version::stored("v1", "io.k8s.api.events.v1.Event")
+            ..Version::stored("v1", SCHEMA_OF_NEW_HOME)
+        },
+        // Under the new names, by the rules of the old home.
+        Version {
+            convert: Some(convert::CONVERT),
+            validate: Some(validate::core),
+            selectable_fields: Some(REGARDING_FIELDS),
+            ..Version::old(
+                GROUP,
+                "v1beta1",
+                SCHEMA_OF_NEW_HOME,
+                Deprecated { since: "1.22", removed: Some("1.25"), replacement: "events.k8s.io/v1 Event" },
+                |_| {},
+            )
         },
     ],
     selectable_fields: FIELDS,

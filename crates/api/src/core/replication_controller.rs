@@ -67,8 +67,7 @@ pub static KIND: Kind = Kind {
                     let template = |rc: &ReplicationController| {
                         rc.spec.as_ref().and_then(|s| s.template.clone()).unwrap_or_default()
                     };
-                    let path = Path::new("spec.template");
-                    pod::warnings::template(&template(new), old.map(template).as_ref(), &path)
+                    workload::template_warnings(&template(new), old.map(template).as_ref())
                 },
             }
         )

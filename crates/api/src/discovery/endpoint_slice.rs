@@ -1,5 +1,7 @@
 //! EndpointSlice: some of the addresses behind a Service, all of one family, and the ports they listen on.
 
+mod convert;
+
 use std::collections::HashSet;
 use std::net::IpAddr;
 
@@ -8,7 +10,7 @@ use machinery::field::{Error, ErrorList, Path};
 use machinery::names as formats;
 use serde_json::Value;
 
-use crate::kind::{Column, Kind, Version};
+use crate::kind::{Column, Deprecated, Kind, Version};
 use crate::value::{list, semantically_equal, text};
 use crate::{cells, checks, names, strategy};
 
@@ -27,7 +29,19 @@ pub static KIND: Kind = Kind {
     list_kind: "EndpointSliceList",
     plural: "endpointslices",
     singular: "endpointslice",
-    versions: &[Version::stored("v1", "io.k8s.api.discovery.v1.EndpointSlice")],
+    versions: &[
+        Version::stored("v1", "io.k8s.api.discovery.v1.EndpointSlice"),
+        Version {
+            convert: Some(convert::V1BETA1),
+            ..Version::old(
+                "discovery.k8s.io",
+                "v1beta1",
+                "io.k8s.api.discovery.v1beta1.EndpointSlice",
+                Deprecated { since: "1.21", removed: Some("1.25"), replacement: "discovery.k8s.io/v1 EndpointSlice" },
+                |_| {},
+            )
+        },
+    ],
     generation: true,
     columns: &[
         Column::NAME,

@@ -1,3 +1,7 @@
 //! networking.k8s.io: how traffic gets in.
 
+pub mod ingress;
 pub mod ingress_class;
+pub mod ip_address;
+pub mod network_policy;
+pub mod service_cidr;

@@ -6,8 +6,8 @@ use machinery::field::{Error, ErrorList, Path};
 use machinery::labels::Selector;
 use serde_json::Value;
 
-use super::{GROUP, rules};
-use crate::kind::{Column, Kind, Version};
+use super::{GROUP, rules, versions};
+use crate::kind::{Column, Kind};
 use crate::{cells, checks, names};
 
 pub static KIND: Kind = Kind {
@@ -17,7 +17,7 @@ pub static KIND: Kind = Kind {
     plural: "clusterroles",
     singular: "clusterrole",
     namespaced: false,
-    versions: &[Version::stored("v1", "io.k8s.api.rbac.v1.ClusterRole")],
+    versions: &versions("io.k8s.api.rbac.v1.ClusterRole", "rbac.authorization.k8s.io/v1 ClusterRole"),
     create_on_update: true,
     columns: &[Column::NAME, Column::CREATED_AT],
     cells: |v, _| vec![cells::name(v), cells::created_at(v)],

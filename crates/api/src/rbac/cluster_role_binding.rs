@@ -3,8 +3,8 @@
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use machinery::field::ErrorList;
 
-use super::{GROUP, binding};
-use crate::kind::{Column, Kind, Version};
+use super::{GROUP, binding, versions};
+use crate::kind::{Column, Kind};
 use crate::names;
 
 const ROLES: &[&str] = &["ClusterRole"];
@@ -16,7 +16,7 @@ pub static KIND: Kind = Kind {
     plural: "clusterrolebindings",
     singular: "clusterrolebinding",
     namespaced: false,
-    versions: &[Version::stored("v1", "io.k8s.api.rbac.v1.ClusterRoleBinding")],
+    versions: &versions("io.k8s.api.rbac.v1.ClusterRoleBinding", "rbac.authorization.k8s.io/v1 ClusterRoleBinding"),
     create_on_update: true,
     columns: &[
         Column::NAME,

@@ -2,8 +2,8 @@
 
 use k8s_openapi::api::rbac::v1::Role;
 
-use super::{GROUP, rules};
-use crate::kind::{Column, Kind, Version};
+use super::{GROUP, rules, versions};
+use crate::kind::{Column, Kind};
 use crate::{cells, names};
 
 pub static KIND: Kind = Kind {
@@ -12,7 +12,7 @@ pub static KIND: Kind = Kind {
     list_kind: "RoleList",
     plural: "roles",
     singular: "role",
-    versions: &[Version::stored("v1", "io.k8s.api.rbac.v1.Role")],
+    versions: &versions("io.k8s.api.rbac.v1.Role", "rbac.authorization.k8s.io/v1 Role"),
     create_on_update: true,
     columns: &[Column::NAME, Column::CREATED_AT],
     cells: |v, _| vec![cells::name(v), cells::created_at(v)],

@@ -3,8 +3,8 @@
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use machinery::field::ErrorList;
 
-use super::{GROUP, binding};
-use crate::kind::{Column, Kind, Version};
+use super::{GROUP, binding, versions};
+use crate::kind::{Column, Kind};
 use crate::names;
 
 const ROLES: &[&str] = &["Role", "ClusterRole"];
@@ -15,7 +15,7 @@ pub static KIND: Kind = Kind {
     list_kind: "RoleBindingList",
     plural: "rolebindings",
     singular: "rolebinding",
-    versions: &[Version::stored("v1", "io.k8s.api.rbac.v1.RoleBinding")],
+    versions: &versions("io.k8s.api.rbac.v1.RoleBinding", "rbac.authorization.k8s.io/v1 RoleBinding"),
     create_on_update: true,
     columns: &[
         Column::NAME,

@@ -5,10 +5,11 @@ use k8s_openapi::api::scheduling::v1::PriorityClass;
 use machinery::field::{Error, ErrorList, Path};
 use serde_json::{Value, json};
 
-use crate::kind::{Column, Kind, Version};
+use crate::kind::{Column, Deprecated, Kind, Version};
 use crate::value::{boolean, integer, text};
 use crate::{cells, checks, names, strategy};
 
+const SCHEMA: &str = "io.k8s.api.scheduling.v1.PriorityClass";
 /// The highest value that is not the system's.
 pub const USER_VALUE_MAX: i32 = 1_000_000_000;
 const SYSTEM_PREFIX: &str = "system-";
@@ -56,7 +57,16 @@ pub static KIND: Kind = Kind {
     singular: "priorityclass",
     short_names: &["pc"],
     namespaced: false,
-    versions: &[Version::stored("v1", "io.k8s.api.scheduling.v1.PriorityClass")],
+    versions: &[
+        Version::stored("v1", SCHEMA),
+        Version::old(
+            "scheduling.k8s.io",
+            "v1beta1",
+            SCHEMA,
+            Deprecated { since: "1.14", removed: Some("1.22"), replacement: "scheduling.k8s.io/v1 PriorityClass" },
+            |_| {},
+        ),
+    ],
     generation: true,
     columns: &[
         Column::NAME,

@@ -8,6 +8,8 @@ use regex::Regex;
 mod mail;
 mod uri;
 
+pub use uri::{UrlParts, is_absolute_url, split_url};
+
 /// Whether a format says something about a value of this type; others are ignored (and warned of).
 pub fn is_recognized(kind: &str, format: &str) -> bool {
     match kind {

@@ -53,6 +53,25 @@ pub fn coerce(
     Ok(())
 }
 
+/// The same for a resource as a whole, without regard to what its metadata does not have.
+pub fn coerce_root(value: &mut Value, schema: &Schema) -> Result<(), Box<Error>> {
+    coerce_resource_root(value, schema, Malformed::Refuse, &mut Vec::new())
+}
+
+/// The same, with the paths of what was dropped.
+pub fn coerce_resource_root(
+    value: &mut Value,
+    schema: &Schema,
+    malformed: Malformed,
+    unknown: &mut Vec<String>,
+) -> Result<(), Box<Error>> {
+    let root = Path::root();
+    if let Some(fields) = value.as_object_mut() {
+        coerce_resource(fields, &root, malformed, unknown)?;
+    }
+    coerce(value, schema, &root, malformed, unknown)
+}
+
 fn coerce_resource(
     fields: &mut Map<String, Value>,
     path: &Path,

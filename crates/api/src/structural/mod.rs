@@ -9,6 +9,7 @@
 
 mod correlate;
 mod default;
+pub mod field_path;
 mod formats;
 mod lists;
 mod meta;
@@ -25,8 +26,13 @@ use serde_json::Value;
 pub use correlate::Correlated;
 pub use default::{apply as apply_defaults, prune_nulls};
 pub use formats::is_recognized as format_is_recognized;
+pub use formats::{UrlParts, is_absolute_url, split_url};
 pub use lists::validate as validate_lists;
-pub use meta::{Malformed, coerce, object_meta, resource as validate_resource, validate as validate_embedded};
+pub use meta::{
+    Malformed, coerce, coerce_resource_root, coerce_root, object_meta, resource as validate_resource,
+    validate as validate_embedded,
+};
+pub use parse::compile as compile_pattern;
 pub use prune::prune;
 pub use validate::{validate, validate_update};
 

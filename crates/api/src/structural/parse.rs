@@ -100,7 +100,7 @@ impl Pattern {
 
 /// Compiles a regular expression of upstream's syntax; the error is in upstream's words.
 pub fn compile(pattern: &str) -> Result<Regex, String> {
-    Regex::new(pattern).map_err(|error| format!("error parsing regexp: {error}"))
+    cel::compile_regex(pattern)
 }
 
 fn rule(value: &Value) -> Rule {

@@ -17,6 +17,7 @@ impl Schema {
         }
         let mut ty = Type::new(name.to_owned());
         ty.fields = fields;
+        ty.preserves_unknown = self.preserve_unknown_fields;
         tables.types.define(root, ty);
         (tables.types, root)
     }
@@ -84,6 +85,7 @@ impl Tables {
         if schema.atomic_map {
             ty.map = MapKind::Atomic;
         }
+        ty.preserves_unknown = schema.preserve_unknown_fields;
         self.types.define(id, ty);
         Shape::Ref(id)
     }

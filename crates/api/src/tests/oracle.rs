@@ -18,6 +18,8 @@ const AREAS: &[&str] = &[
     "patches",
     "batch-scaling",
     "machinery-read",
+    "admission",
+    "crds",
 ];
 
 /// One recorded write of an object of a kind there is.
@@ -85,7 +87,14 @@ impl Write<'_> {
 
     /// Cases about what admission and field management fill in, which no kind does.
     pub fn is_filled_by_admission(&self) -> bool {
-        self.case.starts_with("core-others/limitrange-defaults") || self.case.ends_with("managed-fields-update-paths")
+        const CASES: &[&str] = &[
+            "core-others/limitrange-defaults",
+            "admission/default-storage-class",
+            "admission/map-",
+            "admission/runtimeclass-admission",
+            "admission/serviceaccount-admission",
+        ];
+        CASES.iter().any(|case| self.case.starts_with(case)) || self.case.ends_with("managed-fields-update-paths")
     }
 }
 

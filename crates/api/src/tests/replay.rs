@@ -83,13 +83,25 @@ fn with_metadata(write: &Write, mut object: Value) -> Value {
         if write.kind.namespaced {
             metadata.insert("namespace".to_string(), write.namespace.into());
         }
-        if write.status == 201
-            && let Some(created) = write.answer.pointer("/metadata/creationTimestamp")
-        {
-            metadata.insert("creationTimestamp".to_string(), created.clone());
+        if write.status == 201 {
+            for field in ["creationTimestamp", "uid"] {
+                metadata.insert(field.to_string(), write.answer["metadata"][field].clone());
+            }
+        } else if let Some(uid) = refused_uid(write) {
+            metadata.insert("uid".to_string(), uid.into());
         }
     }
     object
+}
+
+/// The uid that a refused Job had: its labels show it.
+fn refused_uid(write: &Write) -> Option<String> {
+    if write.old.is_some() || write.kind.kind != "Job" {
+        return None;
+    }
+    let text = write.answer["message"].as_str().unwrap_or("");
+    let shown = text.split_once("controller-uid\":\"").and_then(|(_, rest)| rest.split_once('"'));
+    Some(shown.map_or("unknown", |(uid, _)| uid).to_string())
 }
 
 /// What an update may leave out.
@@ -148,6 +160,9 @@ pub fn comparable(write: &Write, mut object: Value) -> Value {
 
 /// Takes away what admission adds and what is allocated.
 fn drop_filled(write: &Write, object: &mut Map<String, Value>) {
+    if write.kind.kind == "CertificateSigningRequest" {
+        drop_times_of_conditions(object);
+    }
     let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else { return };
     let mut take = |fields: &[&str]| fields.iter().for_each(|field| drop(spec.shift_remove(*field)));
     let is_new = write.old.is_none();
@@ -167,7 +182,15 @@ fn drop_filled(write: &Write, object: &mut Map<String, Value>) {
             }
         }
         "Node" if is_new => take(&["taints"]),
+        "CertificateSigningRequest" if is_new => take(&["username", "uid", "groups", "extra"]),
         _ => {}
+    }
+}
+
+fn drop_times_of_conditions(object: &mut Map<String, Value>) {
+    let conditions = object.get_mut("status").and_then(|status| status.get_mut("conditions"));
+    for condition in conditions.and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut) {
+        condition.retain(|field, _| !matches!(field.as_str(), "lastUpdateTime" | "lastTransitionTime"));
     }
 }
 

@@ -1,19 +1,22 @@
 //! `kube-controller-manager`: the controllers.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::ArgAction::Set;
-use kube_controller_manager::controllers::{Clients, Selection};
+use kube_apiserver::authentication::LegacySigner;
+use kube_controller_manager::controllers::service_account_token::Sign;
+use kube_controller_manager::controllers::{Clients, MANAGER, Selection};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::leader_election::{LeaderElectionFlags, lead};
 use super::{Component, client_of, flags, health, kube_config_of};
-use crate::control_plane::user_agent;
+use crate::control_plane::{certificate_signer, user_agent};
+use crate::pki::Signer;
 
 /// The Kubernetes controller manager embeds the core control loops.
 #[derive(Debug, clap::Parser)]
@@ -30,6 +33,18 @@ pub struct Flags {
     /// File with the authority that pods shall trust
     #[arg(long, value_name = "FILE")]
     root_ca_file: Option<PathBuf>,
+    /// File with the key that signs the tokens that are kept in Secrets
+    #[arg(long, value_name = "FILE")]
+    service_account_private_key_file: Option<PathBuf>,
+    /// File with the authority that certificates are issued by
+    #[arg(long, value_name = "FILE", requires = "cluster_signing_key_file")]
+    cluster_signing_cert_file: Option<PathBuf>,
+    /// File with that authority's key
+    #[arg(long, value_name = "FILE", requires = "cluster_signing_cert_file")]
+    cluster_signing_key_file: Option<PathBuf>,
+    /// The longest time that certificates are issued for
+    #[arg(long, value_name = "DURATION", value_parser = flags::duration, default_value = "8760h0m0s")]
+    cluster_signing_duration: Duration,
     /// How long a node may be silent
     #[arg(long, value_name = "DURATION", value_parser = flags::duration, default_value = "40s")]
     node_monitor_grace_period: Duration,
@@ -70,6 +85,12 @@ impl Component for Flags {
         let options = kube_controller_manager::Options {
             selection: Selection::parse(&self.controllers).map_err(anyhow::Error::msg)?,
             root_ca,
+            sign_token: self.service_account_private_key_file.as_deref().map(token_signer).transpose()?,
+            sign_certificate: match (&self.cluster_signing_cert_file, &self.cluster_signing_key_file) {
+                (Some(certificate), Some(key)) => Some(certificate_signer(Signer::open(certificate, key)?)),
+                _ => None,
+            },
+            signing_duration: self.cluster_signing_duration,
             node_monitor_grace_period: self.node_monitor_grace_period,
             node_startup_grace_period: self.node_startup_grace_period,
             terminated_pod_gc_threshold: self.terminated_pod_gc_threshold,
@@ -91,6 +112,14 @@ impl Component for Flags {
     }
 }
 
+/// Makes tokens with the key in a file.
+fn token_signer(file: &Path) -> Result<Sign> {
+    let signer = LegacySigner::open(file).context("failed to prepare the key of service account tokens")?;
+    Ok(Arc::new(move |namespace: &str, name: &str, uid: &str, secret: &str| {
+        signer.sign(namespace, name, uid, secret).map_err(|error| error.to_string())
+    }))
+}
+
 /// Each controller acts as its ServiceAccount, with tokens that the kubeconfig's identity asks for.
 fn account_clients(issuer: kube::Client, config: kube::Config) -> Result<Clients> {
     let mut anonymous = config;
@@ -98,6 +127,9 @@ fn account_clients(issuer: kube::Client, config: kube::Config) -> Result<Clients
     let anonymous = kube::Client::try_from(anonymous).context("failed to make a client")?;
     let agent = user_agent(Flags::NAME);
     Ok(Arc::new(move |account: &str| {
+        if account == MANAGER {
+            return issuer.clone();
+        }
         client::service_account::client_of(issuer.clone(), anonymous.clone(), "kube-system", account, &agent)
     }))
 }

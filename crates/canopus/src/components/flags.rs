@@ -9,6 +9,8 @@ use std::time::Duration;
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use crate::command_line;
+
 /// Reads a command line; otherwise what was asked for or is wrong has been printed, and the exit code is given.
 pub fn parse<T: Parser>(name: &'static str, arguments: Vec<OsString>) -> Result<T, ExitCode> {
     read(name, arguments).map_err(|error| match error.kind() {
@@ -30,8 +32,9 @@ pub fn parse<T: Parser>(name: &'static str, arguments: Vec<OsString>) -> Result<
 fn read<T: Parser>(name: &'static str, arguments: Vec<OsString>) -> Result<T, clap::Error> {
     let command = T::command().name(name).bin_name(name).version("").args_override_self(true);
     let rest = arguments.into_iter().skip(1).map(with_dashes);
-    let mut matches = command.try_get_matches_from(std::iter::once(name.into()).chain(rest))?;
-    T::from_arg_matches_mut(&mut matches)
+    let matches = command.clone().try_get_matches_from(std::iter::once(name.into()).chain(rest))?;
+    command_line::remember(&command, &matches);
+    T::from_arg_matches(&matches)
 }
 
 /// `--bind_address=x` means `--bind-address=x`.
@@ -73,29 +76,7 @@ fn describe(name: &str, error: &clap::Error) -> String {
 
 /// Go's duration: `1h2m3.5s`, `300ms`, `0`. Negative ones are refused.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("time: invalid duration {text:?}");
-    if text == "0" {
-        return Ok(Duration::ZERO);
-    }
-    let (mut rest, mut total) = (text, 0f64);
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
-        let (number, tail) = rest.split_at(digits);
-        let unit = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at(unit);
-        let seconds = match unit {
-            "ns" => 1e-9,
-            "us" | "µs" => 1e-6,
-            "ms" => 1e-3,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            _ => return Err(wrong()),
-        };
-        total += number.parse::<f64>().map_err(|_| wrong())? * seconds;
-        rest = tail;
-    }
-    if text.is_empty() { Err(wrong()) } else { Duration::try_from_secs_f64(total).map_err(|_| wrong()) }
+    machinery::time::parse_duration(text).ok_or_else(|| format!("time: invalid duration {text:?}"))
 }
 
 /// `30000-32767`, as first and last port.

@@ -1,5 +1,7 @@
 //! `kube-apiserver`: the API server with its embedded store.
 
+mod oidc;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,11 +13,9 @@ use kube_apiserver::{Config, Server};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::oidc::Oidc;
 use super::{Component, flags};
-use crate::{machine, pki};
-
-/// The authorizers that this server always has, in this order.
-const AUTHORIZATION_MODES: [&str; 2] = ["Node", "RBAC"];
+use crate::{command_line, machine, pki};
 
 /// The Kubernetes API server validates and configures data for the api objects and serves them from its own store.
 #[derive(Debug, clap::Parser)]
@@ -51,6 +51,9 @@ pub struct Flags {
     /// Writing requests at once
     #[arg(long, value_name = "N", default_value_t = 200)]
     max_mutating_requests_inflight: usize,
+    /// Whether those two are one number of places that priority levels share
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", action = Set)]
+    enable_priority_and_fairness: bool,
 
     // Authentication and authorization
     /// Client certificates signed by one of these authorities are accepted
@@ -62,6 +65,41 @@ pub struct Flags {
     /// Whether requests without credentials are served as system:anonymous
     #[arg(long, num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", action = Set)]
     anonymous_auth: bool,
+    /// File with an AuthenticationConfiguration
+    #[arg(long, value_name = "FILE", conflicts_with = "anonymous_auth")]
+    authentication_config: Option<PathBuf>,
+    #[command(flatten)]
+    oidc: Oidc,
+    /// Whether Secrets of the type bootstrap.kubernetes.io/token authenticate machines that join
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = Set)]
+    enable_bootstrap_token_auth: bool,
+    /// Kubeconfig of the server that reviews tokens
+    #[arg(long, value_name = "FILE")]
+    authentication_token_webhook_config_file: Option<PathBuf>,
+    /// Version of the TokenReview that it is sent
+    #[arg(long, value_name = "VERSION", default_value = "v1beta1", value_parser = ["v1", "v1beta1"])]
+    authentication_token_webhook_version: String,
+    /// How long its answers are remembered
+    #[arg(long, value_name = "DURATION", value_parser = flags::duration, default_value = "2m0s")]
+    authentication_token_webhook_cache_ttl: Duration,
+    /// Client certificates of authenticating proxies are signed by one of these authorities
+    #[arg(long, value_name = "FILE")]
+    requestheader_client_ca_file: Option<PathBuf>,
+    /// Common names of authenticating proxies; any if empty
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    requestheader_allowed_names: Vec<String>,
+    /// Headers that name the user
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "x-remote-user")]
+    requestheader_username_headers: Vec<String>,
+    /// Headers that name the user's uid
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "x-remote-uid")]
+    requestheader_uid_headers: Vec<String>,
+    /// Headers that name the user's groups
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "x-remote-group")]
+    requestheader_group_headers: Vec<String>,
+    /// Beginnings of headers that say more of the user
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "x-remote-extra-")]
+    requestheader_extra_headers_prefix: Vec<String>,
     /// File with keys that verify service account tokens; may be repeated
     #[arg(long, value_name = "FILE")]
     service_account_key_file: Vec<PathBuf>,
@@ -83,9 +121,12 @@ pub struct Flags {
     /// Whether projected tokens live on for a while, for old clients
     #[arg(long, num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", action = Set)]
     service_account_extend_token_expiration: bool,
-    /// Authorizers in order; this server has Node,RBAC
+    /// Authorizers in order: Node, RBAC, ABAC, AlwaysAllow, AlwaysDeny
     #[arg(long, value_name = "MODES", value_delimiter = ',', default_value = "Node,RBAC")]
     authorization_mode: Vec<String>,
+    /// File with the policies of the mode ABAC
+    #[arg(long, value_name = "FILE")]
+    authorization_policy_file: Option<PathBuf>,
 
     // Audit
     /// File with the audit policy
@@ -131,8 +172,20 @@ pub struct Flags {
     /// Admission plugins to switch off
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     disable_admission_plugins: Vec<String>,
+    /// File with what single admission plugins are told
+    #[arg(long, value_name = "FILE")]
+    admission_control_config_file: Option<PathBuf>,
 
     // Store
+    /// File that says which resources are encrypted in the store, and how
+    #[arg(long, value_name = "FILE")]
+    encryption_provider_config: Option<PathBuf>,
+    /// Whether changes of that file are taken over without a restart
+    #[arg(
+        long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = Set,
+        requires = "encryption_provider_config"
+    )]
+    encryption_provider_config_automatic_reload: bool,
     /// Folder of the embedded store
     #[arg(long, value_name = "DIR", default_value = "/var/lib/canopus/store")]
     data_dir: PathBuf,
@@ -157,14 +210,7 @@ impl Component for Flags {
         let address = SocketAddr::new(config.bind_address, config.secure_port);
         let listener =
             std::net::TcpListener::bind(address).with_context(|| format!("failed to listen at {address}"))?;
-        let wanted = config.enable_admission_plugins.clone();
-        let disabled = config.disable_admission_plugins.clone();
         let server = Server::open(config).context("failed to start the API server")?;
-        let chain = kube_apiserver::admission::chain::Chain::new(&server);
-        let is_there = |name: &String| disabled.contains(name) || chain.plugins().any(|plugin| plugin.name() == name);
-        if let Some(unknown) = wanted.iter().find(|name| !is_there(name)) {
-            bail!("enable-admission-plugins plugin {unknown:?} is unknown");
-        }
         tasks.spawn({
             let (server, shutdown) = (server.clone(), shutdown.clone());
             async move { server.serve(listener, shutdown).await.context("the API server failed") }
@@ -187,13 +233,6 @@ impl Flags {
         let Some(signing_key) = self.service_account_signing_key_file.clone() else {
             bail!("service-account-signing-key-file and service-account-issuer are required flags");
         };
-        if self.authorization_mode != AUTHORIZATION_MODES {
-            let asked = self.authorization_mode.join(",");
-            bail!(
-                "--authorization-mode={asked} is not supported yet: this server has {}",
-                AUTHORIZATION_MODES.join(",")
-            );
-        }
         crate::plan::parse_range(&self.service_cluster_ip_range)?;
         let advertise_address = match self.advertise_address {
             Some(address) => address,
@@ -205,6 +244,7 @@ impl Flags {
             _ => self_signed(&self.cert_dir, advertise_address)?,
         };
         let mut config = Config::new(&self.cert_dir, Some(self.data_dir));
+        config.flags = command_line::remembered();
         config.bind_address = self.bind_address;
         config.secure_port = self.secure_port;
         config.advertise_address = advertise_address;
@@ -214,6 +254,7 @@ impl Flags {
         config.min_request_timeout = Duration::from_secs(self.min_request_timeout);
         config.max_requests_inflight = self.max_requests_inflight;
         config.max_mutating_requests_inflight = self.max_mutating_requests_inflight;
+        config.enable_priority_and_fairness = self.enable_priority_and_fairness;
         config.audit_policy_file = self.audit_policy_file;
         config.audit_log_path = self.audit_log_path;
         config.audit_log_rotation = Rotation {
@@ -224,6 +265,20 @@ impl Flags {
         config.client_ca_file = self.client_ca_file;
         config.token_auth_file = self.token_auth_file;
         config.anonymous_auth = self.anonymous_auth;
+        config.authentication_config = self.authentication_config;
+        config.oidc = self.oidc.read()?;
+        config.enable_bootstrap_token_auth = self.enable_bootstrap_token_auth;
+        config.authentication_token_webhook_config_file = self.authentication_token_webhook_config_file;
+        config.authentication_token_webhook_version = self.authentication_token_webhook_version;
+        config.authentication_token_webhook_cache_ttl = self.authentication_token_webhook_cache_ttl;
+        config.requestheader_client_ca_file = self.requestheader_client_ca_file;
+        config.requestheader_allowed_names = self.requestheader_allowed_names;
+        config.requestheader_username_headers = self.requestheader_username_headers;
+        config.requestheader_uid_headers = self.requestheader_uid_headers;
+        config.requestheader_group_headers = self.requestheader_group_headers;
+        config.requestheader_extra_headers_prefix = self.requestheader_extra_headers_prefix;
+        config.authorization_mode = self.authorization_mode;
+        config.authorization_policy_file = self.authorization_policy_file;
         config.service_account_key_files = self.service_account_key_file;
         config.service_account_signing_key_file = signing_key;
         config.service_account_issuers = self.service_account_issuer;
@@ -239,6 +294,9 @@ impl Flags {
         config.event_ttl = self.event_ttl;
         config.enable_admission_plugins = self.enable_admission_plugins;
         config.disable_admission_plugins = self.disable_admission_plugins;
+        config.admission_control_config_file = self.admission_control_config_file;
+        config.encryption_provider_config = self.encryption_provider_config;
+        config.encryption_provider_config_automatic_reload = self.encryption_provider_config_automatic_reload;
         Ok(config)
     }
 }
@@ -285,21 +343,44 @@ mod tests {
             "--service-node-port-range=31000-31010",
             "--event-ttl=2h",
             "--anonymous-auth=false",
+            "--authorization-mode=ABAC,RBAC",
+            "--authorization-policy-file=/policy",
+            "--requestheader-allowed-names=front,back",
+            "--enable-bootstrap-token-auth",
             "--disable-admission-plugins=Priority,LimitRanger",
         ])
         .unwrap();
         assert_eq!(config.service_account_key_files, [PathBuf::from("/a"), PathBuf::from("/b")]);
         assert_eq!(config.service_account_issuers, ["https://issuer", "https://second"]);
         assert_eq!((config.service_node_port_range, config.event_ttl), ((31000, 31010), Duration::from_secs(7200)));
+        assert_eq!(config.authorization_mode, ["ABAC", "RBAC"]);
+        assert_eq!(config.authorization_policy_file, Some(PathBuf::from("/policy")));
+        assert_eq!(config.requestheader_allowed_names, ["front", "back"]);
+        assert!(config.enable_bootstrap_token_auth);
         assert!(!config.anonymous_auth && config.client_ca_file.is_none());
         assert_eq!(config.disable_admission_plugins, ["Priority", "LimitRanger"]);
+    }
+
+    #[test]
+    fn an_issuer_of_tokens_is_named_by_flags_or_in_the_file() {
+        let flags = ["--oidc-issuer-url=https://i", "--oidc-client-id=me"];
+        let oidc = config(&[&flags[..], &["--oidc-required-claim=a=b,c=d", "--oidc-required-claim=e=f"]].concat());
+        let oidc = oidc.unwrap().oidc.unwrap();
+        assert_eq!((oidc.issuer_url.as_str(), oidc.username_claim.as_str()), ("https://i", "sub"));
+        assert_eq!(oidc.signing_algs, ["RS256"]);
+        let pairs = [("a", "b"), ("c", "d"), ("e", "f")].map(|(claim, value)| (claim.to_owned(), value.to_owned()));
+        assert_eq!(oidc.required_claims, pairs);
+        assert_eq!(config(&[]).unwrap().oidc, None);
+        let alone = config(&["--oidc-groups-claim=groups"]).unwrap_err().to_string();
+        let message = "oidc-issuer-url and oidc-client-id must be specified together when any oidc-* flags are set";
+        assert_eq!(alone, message);
+        assert!(config(&[&flags[..], &["--authentication-config=/a"]].concat()).is_err());
     }
 
     #[test]
     fn what_cannot_be_served_is_refused() {
         let refused = |more: &[&str]| config(more).unwrap_err().to_string();
         assert!(refused(&["--etcd-servers=https://127.0.0.1:2379"]).contains("--etcd-servers is not supported yet"));
-        assert!(refused(&["--authorization-mode=AlwaysAllow"]).contains("AlwaysAllow is not supported yet"));
         assert!(refused(&["--service-cluster-ip-range=nonsense"]).contains("not a range of service addresses"));
         let without_issuer = Flags::try_parse_from(["kube-apiserver"]).unwrap().into_config();
         assert_eq!(without_issuer.unwrap_err().to_string(), "service-account-issuer is a required flag");

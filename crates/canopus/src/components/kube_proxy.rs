@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
+use client::{Environment, Reflectors};
 use network::config::Subnet;
 use serde::Deserialize;
 use tokio::task::JoinSet;
@@ -80,7 +81,8 @@ impl Component for Flags {
         let (kubeconfig, config) = self.into_config()?;
         let client = client_of(kube_config_of(&kubeconfig).await?, Self::NAME)?;
         let shutdown = shutdown.clone();
-        tasks.spawn(async move { kube_proxy::run(client, config, shutdown).await.context("the service proxy failed") });
+        let caches = Reflectors::new(client, Environment::system(), shutdown.clone());
+        tasks.spawn(async move { kube_proxy::run(caches, config, shutdown).await.context("the service proxy failed") });
         Ok(())
     }
 }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
+use client::{Environment, Reflectors};
 use kubelet::CgroupDriver;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -68,7 +69,8 @@ impl Component for Flags {
         let client = client_of(kube_config_of(&self.kubeconfig).await?, Self::NAME)?;
         let config = self.into_config(configuration)?;
         let shutdown = shutdown.clone();
-        tasks.spawn(async move { kubelet::run(client, config, shutdown).await.context("the kubelet failed") });
+        let caches = Reflectors::new(client, Environment::system(), shutdown.clone());
+        tasks.spawn(async move { kubelet::run(caches, config, shutdown).await.context("the kubelet failed") });
         Ok(())
     }
 }

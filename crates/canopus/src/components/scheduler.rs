@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use anyhow::Result;
+use client::{Environment, Reflectors};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -41,7 +42,10 @@ impl Component for Flags {
         let client = client_of(kube_config_of(&self.kubeconfig).await?, Self::NAME)?;
         health::serve(self.bind_address, self.secure_port, tasks, shutdown).await?;
         let (shutdown, own) = (shutdown.clone(), client.clone());
-        let work = move |stop| kube_scheduler::run(own, kube_scheduler::Options::default(), stop);
+        let work = move |stop: CancellationToken| {
+            let caches = Reflectors::new(own.clone(), Environment::system(), stop.clone());
+            kube_scheduler::run(own, caches, kube_scheduler::Options::default(), stop)
+        };
         tasks.spawn(lead(election, client, shutdown, work));
         Ok(())
     }

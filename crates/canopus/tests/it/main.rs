@@ -4,6 +4,7 @@
 mod harness;
 mod session;
 mod lifecycle;
+mod scheduling;
 mod resilience;
 mod full_disk;
 mod process_life;

@@ -4,8 +4,10 @@ use super::Checked;
 use crate::ast::{Entry, Expr, Kind, Literal, NodeId};
 use crate::errors::Issue;
 use crate::library::regex;
+use crate::stack;
 use crate::types::Type;
-use crate::value::{parse_duration, parse_timestamp};
+use crate::value::Moment;
+use machinery::time::parse_duration_nanos;
 
 pub(super) fn validate(checked: &Checked, places: &[(u32, u32)], issues: &mut Vec<Issue>) {
     Validator { checked, places, issues }.visit(&checked.root);
@@ -23,6 +25,10 @@ impl Validator<'_> {
     }
 
     fn visit(&mut self, expr: &Expr) {
+        stack::level(|| self.visit_node(expr));
+    }
+
+    fn visit_node(&mut self, expr: &Expr) {
         match &expr.kind {
             Kind::Error | Kind::Literal(_) | Kind::Ident(_) => {}
             Kind::Select { operand, .. } => self.visit(operand),
@@ -59,8 +65,8 @@ impl Validator<'_> {
         };
         let Some(Expr { id, kind: Kind::Literal(literal) }) = args.get(at) else { return };
         let readable = match (function, literal) {
-            ("duration", Literal::String(text)) => parse_duration(text).is_some(),
-            ("timestamp", Literal::String(text)) => parse_timestamp(text).is_some(),
+            ("duration", Literal::String(text)) => parse_duration_nanos(text).is_some(),
+            ("timestamp", Literal::String(text)) => Moment::parse(text).is_some(),
             ("timestamp", Literal::Int(seconds)) => (-62_135_596_800..=253_402_300_799).contains(seconds),
             ("matches", Literal::String(pattern)) => regex::compile(pattern).is_ok(),
             _ => true,

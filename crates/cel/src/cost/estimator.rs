@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::range::CostRange;
 use crate::ast::{ACCUMULATOR, Comprehension, Expr, Kind, Literal, NodeId};
 use crate::checker::Checked;
+use crate::stack;
 use crate::types::{Declaration, Shape, Type};
 
 /// Names of fields, `@items`, `@keys`, `@values`, behind the name of a variable.
@@ -66,6 +67,10 @@ impl<'c> Estimator<'c> {
     }
 
     pub fn cost(&mut self, expr: &'c Expr) -> CostRange {
+        stack::level(|| self.cost_of_node(expr))
+    }
+
+    fn cost_of_node(&mut self, expr: &'c Expr) -> CostRange {
         match &expr.kind {
             Kind::Error | Kind::Literal(_) => CostRange::ZERO,
             Kind::Ident(name) => {

@@ -11,7 +11,7 @@ use super::opaque::{FORMAT, Opaque};
 use super::url::request_uri_error;
 use crate::errors::EvalError;
 use crate::types::Type;
-use crate::value::{EvalResult, Value, parse_timestamp};
+use crate::value::{EvalResult, Moment, Value};
 use Type::String as Text;
 
 /// A format that text may have.
@@ -46,7 +46,7 @@ static FORMATS: [NamedFormat; 13] = [
     format("uuid", 70, |text| unless(is_uuid(text), "does not match the UUID format")),
     format("byte", 84, |text| unless(!text.is_empty() && STANDARD.decode(text).is_ok(), "invalid base64")),
     format("date", 76, |text| unless(is_date(text), "invalid date")),
-    format("datetime", 76, |text| unless(parse_timestamp(&text.to_uppercase()).is_some(), "invalid datetime")),
+    format("datetime", 76, |text| unless(Moment::parse(&text.to_uppercase()).is_some(), "invalid datetime")),
 ];
 
 pub(super) fn declare(set: &mut Set) {
@@ -114,5 +114,5 @@ fn is_uuid(text: &str) -> bool {
 }
 
 fn is_date(text: &str) -> bool {
-    text.len() == 10 && parse_timestamp(&format!("{text}T00:00:00Z")).is_some()
+    text.len() == 10 && Moment::parse(&format!("{text}T00:00:00Z")).is_some()
 }

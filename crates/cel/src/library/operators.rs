@@ -3,14 +3,13 @@
 use super::{Set, fits};
 use crate::errors::EvalError;
 use crate::types::{ListKind, Type};
-use crate::value::{EvalResult, List, Value, compare, equal, identity, key_identity, timestamp_in_range};
+use crate::value::{EvalResult, List, Moment, Value, compare, equal, identity, key_identity};
 use std::cmp::Ordering;
 use std::collections::HashSet;
 
 use indexmap::IndexMap;
 
 use Type::{Bool, Bytes, Double, Duration, Dyn, Int, String, Timestamp as Time, Uint};
-use jiff::Timestamp;
 
 const A: Type = Type::Param("A");
 const B: Type = Type::Param("B");
@@ -142,10 +141,8 @@ fn duration<'a>(value: Option<i64>) -> EvalResult<'a> {
     value.map(Value::Duration).ok_or_else(|| overflow("duration"))
 }
 
-fn moment<'a>(time: Timestamp, nanos: i128) -> EvalResult<'a> {
-    let sum = Timestamp::from_nanosecond(time.as_nanosecond() + nanos).ok();
-    let sum = sum.filter(|sum| timestamp_in_range(*sum)).ok_or_else(|| overflow("timestamp"))?;
-    Ok(Value::Timestamp(sum))
+fn moment<'a>(time: Moment, nanos: i128) -> EvalResult<'a> {
+    Moment::from_nanos(time.nanos() + nanos).map(Value::Timestamp).ok_or_else(|| overflow("timestamp"))
 }
 
 fn add<'a>(args: &[Value<'a>]) -> EvalResult<'a> {
@@ -195,9 +192,7 @@ fn subtract<'a>(args: &[Value<'a>]) -> EvalResult<'a> {
         (Value::Double(a), Value::Double(b)) => Ok(Value::Double(a - b)),
         (Value::Duration(a), Value::Duration(b)) => duration(a.checked_sub(*b)),
         (Value::Timestamp(time), Value::Duration(nanos)) => moment(*time, -i128::from(*nanos)),
-        (Value::Timestamp(a), Value::Timestamp(b)) => {
-            duration(i64::try_from(a.as_nanosecond() - b.as_nanosecond()).ok())
-        }
+        (Value::Timestamp(a), Value::Timestamp(b)) => duration(i64::try_from(a.nanos() - b.nanos()).ok()),
         _ => mismatch("_-_", args, &[Int, Uint, Double, Duration, Time]),
     }
 }

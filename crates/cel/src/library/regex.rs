@@ -47,7 +47,7 @@ fn find_all<'a>(args: &[Value<'a>], limit: i64) -> EvalResult<'a> {
 }
 
 /// A pattern, compiled or taken from those that the thread has kept; the error is upstream's where it is a common one.
-pub(crate) fn compile(pattern: &str) -> Result<Regex, String> {
+pub fn compile(pattern: &str) -> Result<Regex, String> {
     thread_local! {
         static KEPT: RefCell<HashMap<String, Result<Regex, String>>> = RefCell::default();
     }

@@ -4,8 +4,9 @@ use super::Set;
 use super::regex;
 use crate::errors::EvalError;
 use crate::types::Type;
-use crate::value::{EvalResult, Value, duration_text, float_text, parse_duration, parse_timestamp, timestamp_text};
+use crate::value::{EvalResult, Moment, Value, duration_text, float_text};
 use Type::{Bool, Bytes, Double, Duration, Dyn, Int, String, Timestamp, Uint};
+use machinery::time::parse_duration_nanos;
 
 const A: Type = Type::Param("A");
 const B: Type = Type::Param("B");
@@ -148,7 +149,7 @@ pub(super) fn parse_float(text: &str) -> Option<f64> {
 fn to_duration<'a>(args: &[Value<'a>]) -> EvalResult<'a> {
     match &args[0] {
         Value::Int(nanos) => Ok(Value::Duration(*nanos)),
-        Value::String(text) => match parse_duration(text) {
+        Value::String(text) => match parse_duration_nanos(text) {
             Some(nanos) => Ok(Value::Duration(nanos)),
             None => failed(&args[0], &Duration),
         },
@@ -164,7 +165,7 @@ fn to_int<'a>(args: &[Value<'a>]) -> EvalResult<'a> {
         }
         Value::Double(_) => Err(overflow()),
         Value::Duration(nanos) => Ok(Value::Int(*nanos)),
-        Value::Timestamp(time) => Ok(Value::Int(time.as_second() - i64::from(time.subsec_nanosecond() < 0))),
+        Value::Timestamp(time) => Ok(Value::Int(time.seconds())),
         Value::Uint(value) => i64::try_from(*value).map(Value::Int).map_err(|_| overflow()),
         Value::String(text) => match text.parse::<i64>() {
             Ok(value) => Ok(Value::Int(value)),
@@ -197,7 +198,7 @@ fn to_string<'a>(args: &[Value<'a>]) -> EvalResult<'a> {
         Value::Uint(value) => Value::from(value.to_string()),
         Value::Double(value) => Value::from(float_text(*value)),
         Value::Duration(nanos) => Value::from(duration_text(*nanos)),
-        Value::Timestamp(time) => Value::from(timestamp_text(*time)),
+        Value::Timestamp(time) => Value::from(time.to_string()),
         Value::Bytes(bytes) => match std::str::from_utf8(bytes) {
             Ok(text) => Value::from(text.to_owned()),
             Err(_) => return Err(EvalError::new("invalid UTF-8 in bytes, cannot convert to string")),
@@ -210,12 +211,12 @@ fn to_timestamp<'a>(args: &[Value<'a>]) -> EvalResult<'a> {
     let overflow = || EvalError::new("timestamp overflow");
     match &args[0] {
         Value::Int(seconds) => {
-            let time = jiff::Timestamp::from_second(*seconds).map_err(|_| overflow())?;
-            if crate::value::timestamp_in_range(time) { Ok(Value::Timestamp(time)) } else { Err(overflow()) }
+            let time = Moment::from_nanos(i128::from(*seconds) * 1_000_000_000);
+            time.map(Value::Timestamp).ok_or_else(overflow)
         }
-        Value::String(text) => match parse_timestamp(text) {
+        Value::String(text) => match Moment::parse(text) {
             Some(time) => Ok(Value::Timestamp(time)),
-            None if machinery::time::parse_rfc3339(text).is_ok() => Err(overflow()),
+            None if machinery::time::parse_rfc3339_parts(text).is_ok() => Err(overflow()),
             None => failed(&args[0], &Timestamp),
         },
         value => failed(value, &Timestamp),

@@ -2,7 +2,7 @@
 
 use super::strings::BYTES_MAX;
 use crate::errors::EvalError;
-use crate::value::{List, Steps, Value, duration_text, float_text, timestamp_text};
+use crate::value::{List, Steps, Value, duration_text, float_text};
 use machinery::go_text;
 
 /// Digits behind the point where none are asked for.
@@ -216,7 +216,7 @@ fn inner(value: &Value<'_>, steps: &mut Steps) -> Result<String, EvalError> {
     Ok(match value {
         Value::String(text) => go_text::quote(text),
         Value::Bytes(bytes) => format!("b{}", go_text::quote(&String::from_utf8_lossy(bytes))),
-        Value::Timestamp(time) => format!("timestamp({})", go_text::quote(&timestamp_text(*time))),
+        Value::Timestamp(time) => format!("timestamp({})", go_text::quote(&time.to_string())),
         Value::Duration(nanos) => format!("duration({})", go_text::quote(&duration_text(*nanos))),
         Value::Double(value) if value.is_finite() => format!("{value:.PRECISION$}"),
         Value::Double(value) => go_text::quote(&float_text(*value)),

@@ -98,10 +98,9 @@ fn last_index_of<'a>(args: &[Value<'a>]) -> EvalResult<'a> {
     if start > length || (args.len() > 2 && start >= length) {
         return Ok(Value::Int(-1));
     }
-    // The last place at which the part may begin and still be found.
-    let end = byte_of(text, start as usize).unwrap_or(text.len()).saturating_add(part.len()).min(text.len());
-    let end = (end..=text.len()).find(|end| text.is_char_boundary(*end)).unwrap_or(text.len());
-    let found = text[..end].rfind(part).filter(|at| text[..*at].chars().count() as i64 <= start);
+    // Where the part ends if it begins at the last place that counts. In the middle of a character it cannot end.
+    let end = byte_of(text, start as usize).unwrap_or(text.len()).saturating_add(part.len());
+    let found = text[..text.floor_char_boundary(end)].rfind(part);
     Ok(Value::Int(found.map_or(-1, |at| text[..at].chars().count() as i64)))
 }
 

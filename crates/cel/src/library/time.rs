@@ -1,8 +1,5 @@
 //! The parts of moments, in UTC or in a named or numbered zone, and of durations.
 
-use jiff::Timestamp;
-use jiff::tz::{Offset, TimeZone};
-
 use super::Set;
 use crate::errors::EvalError;
 use crate::types::Type;
@@ -40,30 +37,10 @@ pub(super) fn declare(set: &mut Set) {
 fn civil(args: &[Value<'_>]) -> Result<jiff::civil::DateTime, EvalError> {
     let Value::Timestamp(time) = &args[0] else { return Err(EvalError::no_such_overload()) };
     match args.get(1) {
-        None => Ok(Offset::UTC.to_datetime(*time)),
-        Some(Value::String(zone)) => in_zone(*time, zone),
+        None => time.in_zone(None),
+        Some(Value::String(zone)) => time.in_zone(Some(zone)),
         Some(_) => Err(EvalError::no_such_overload()),
     }
-}
-
-fn in_zone(time: Timestamp, zone: &str) -> Result<jiff::civil::DateTime, EvalError> {
-    let Some((hours, minutes)) = zone.split_once(':') else {
-        if zone.is_empty() || zone == "UTC" {
-            return Ok(Offset::UTC.to_datetime(time));
-        }
-        let zone = TimeZone::get(zone).map_err(|_| EvalError::new(format!("unknown time zone {zone}")))?;
-        return Ok(zone.to_datetime(time));
-    };
-    let number = |text: &str| {
-        let syntax =
-            || EvalError::new(format!("strconv.Atoi: parsing {}: invalid syntax", machinery::go_text::quote(text)));
-        text.parse::<i32>().map_err(|_| syntax())
-    };
-    let (hour, minute) = (number(hours)?, number(minutes)?);
-    let minute = if hours.starts_with('-') { -minute } else { minute };
-    let seconds = hour.saturating_mul(60).saturating_add(minute).saturating_mul(60);
-    let offset = Offset::from_seconds(seconds).map_err(|_| EvalError::new(format!("unknown time zone {zone}")))?;
-    Ok(offset.to_datetime(time))
 }
 
 fn full_year<'a>(args: &[Value<'a>]) -> EvalResult<'a> {

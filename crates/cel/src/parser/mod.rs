@@ -11,6 +11,7 @@ use std::sync::Arc;
 use crate::ast::{Entry, Expr, FieldInit, Kind, Literal, NodeId, Tree};
 use crate::errors::{CompileError, Issue};
 use crate::lexer::{Token, TokenKind, tokens};
+use crate::stack;
 use crate::unquote::unquote;
 
 /// Longer expressions, in characters, are refused.
@@ -141,6 +142,11 @@ impl<'s> Parser<'s> {
 
     fn expression(&mut self) -> Parsed {
         Self::deeper(&mut self.depth.expression)?;
+        stack::level(|| self.choice())
+    }
+
+    /// An expression, which may be a choice between two.
+    fn choice(&mut self) -> Parsed {
         let mut expression = self.binary(1)?;
         if self.peek() == TokenKind::Question {
             let id = self.consume_id()?;

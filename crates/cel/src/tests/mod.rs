@@ -1,6 +1,10 @@
 //! Tables of expressions: what they are, what is wrong with them, what they cost.
 
+mod costs;
 mod errors;
+mod hostile;
+mod json;
+mod libraries;
 mod values;
 
 use crate::{Activation, Budget, Env, Value};

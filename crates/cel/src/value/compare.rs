@@ -122,7 +122,7 @@ fn maps_equal<'a>(a: &Map<'a>, b: &Map<'a>, steps: &mut Steps) -> Result<bool, E
 pub(crate) fn identity(value: &Value<'_>) -> Result<String, EvalError> {
     match value {
         Value::Double(value) if value.fract() == 0.0 => Ok(format!("{}", *value as i128)),
-        Value::Timestamp(time) => Ok(time.as_nanosecond().to_string()),
+        Value::Timestamp(time) => Ok(time.nanos().to_string()),
         Value::Map(map) if map.json().is_some() => {
             let mut json = value.to_json()?;
             json.sort_all_objects();

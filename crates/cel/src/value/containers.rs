@@ -4,9 +4,11 @@ use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
 use indexmap::IndexMap;
+use machinery::go_text::quote;
 use serde_json::Value as Json;
 
-use super::{EvalResult, Text, Value, equal};
+use super::{EvalResult, Steps, Text, Value, equal};
+use crate::errors::EvalError;
 use crate::types::{Declaration, ListKind, ObjectType, unescape_name};
 
 static DYNAMIC: LazyLock<Arc<Declaration>> = LazyLock::new(|| Arc::new(Declaration::dynamic()));
@@ -244,5 +246,37 @@ impl<'a> Object<'a> {
             Some(field) => field.name.clone(),
             None => unescape_name(field).unwrap_or_else(|| field.to_owned()),
         }
+    }
+}
+
+impl Value<'_> {
+    /// Whether each object in the value is of the type that is named by the fields that lead to it: `Object.spec` at
+    /// `Object`'s field `spec`, and in lists and maps there.
+    pub fn check_type_names(&self) -> Result<(), EvalError> {
+        match self {
+            Value::Object(object) => check_type_names(self, &object.ty.name, &mut Steps::new()),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn check_type_names(value: &Value<'_>, wanted: &str, steps: &mut Steps) -> Result<(), EvalError> {
+    steps.step()?;
+    match value {
+        Value::Object(object) if object.ty.name != wanted => Err(EvalError::new(format!(
+            "unexpected type name {}, expected {}, which matches field name path from root Object type",
+            quote(&object.ty.name),
+            quote(wanted)
+        ))),
+        Value::Object(object) => object
+            .fields
+            .iter()
+            .try_for_each(|(name, value)| check_type_names(value, &format!("{wanted}.{name}"), steps)),
+        Value::List(List::Items(items)) => items.iter().try_for_each(|item| check_type_names(item, wanted, steps)),
+        Value::Map(Map::Entries(entries)) => {
+            entries.values().try_for_each(|value| check_type_names(value, wanted, steps))
+        }
+        Value::Optional(Some(value)) => check_type_names(value, wanted, steps),
+        _ => Ok(()),
     }
 }

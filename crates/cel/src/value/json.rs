@@ -2,10 +2,11 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use machinery::time::parse_duration_nanos;
 use serde_json::{Number, Value as Json};
 
 use super::containers::dynamic;
-use super::{EvalResult, List, Map, Steps, Value, duration_text, parse_duration, parse_timestamp, timestamp_text};
+use super::{EvalResult, List, Map, Moment, Steps, Value, duration_text};
 use crate::errors::EvalError;
 use crate::library::opaque::Opaque;
 use crate::types::{Declaration, Shape, Type};
@@ -58,7 +59,7 @@ fn to_json(value: &Value<'_>, steps: &mut Steps) -> Result<Json, EvalError> {
         Value::Double(value) => Number::from_f64(*value).map_or(Json::Null, Json::Number),
         Value::String(text) => Json::String(text.to_string()),
         Value::Bytes(bytes) => Json::String(STANDARD.encode(bytes)),
-        Value::Timestamp(time) => Json::String(timestamp_text(*time)),
+        Value::Timestamp(time) => Json::String(time.to_string()),
         Value::Duration(nanos) => Json::String(duration_text(*nanos)),
         Value::List(List::Json { items, .. }) => Json::Array(items.to_vec()),
         Value::List(list) => {
@@ -119,13 +120,13 @@ fn scalar<'a>(json: &'a Json, ty: &Type) -> EvalResult<'a> {
             } else {
                 text
             };
-            let time = parse_timestamp(moment);
+            let time = Moment::parse(moment);
             Value::Timestamp(
                 time.ok_or_else(|| EvalError::new(format!("invalid data, expected timestamp, got {text}")))?,
             )
         }
         (Type::Duration, Json::String(text)) => {
-            let nanos = parse_duration(text);
+            let nanos = parse_duration_nanos(text);
             Value::Duration(
                 nanos.ok_or_else(|| EvalError::new(format!("invalid data, expected duration, got {text}")))?,
             )

@@ -5,20 +5,18 @@ mod compare;
 mod containers;
 mod convert;
 mod json;
+mod moment;
 mod text;
 
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 pub use crate::library::opaque::Opaque;
 pub(crate) use compare::{Steps, compare, equal, identity, key_identity};
 pub use containers::{Key, List, Map, Object};
-pub(crate) use convert::{
-    duration_text, float_text, parse_duration, parse_timestamp, timestamp_in_range, timestamp_text,
-};
+pub(crate) use convert::{duration_text, float_text};
+pub use moment::Moment;
 
 use crate::errors::EvalError;
 use crate::types::Type;
@@ -35,7 +33,7 @@ pub enum Value<'a> {
     Double(f64),
     String(Text<'a>),
     Bytes(Arc<[u8]>),
-    Timestamp(Timestamp),
+    Timestamp(Moment),
     /// Nanoseconds.
     Duration(i64),
     List(List<'a>),
@@ -175,7 +173,7 @@ impl<'a> Value<'a> {
             Value::Map(map) => map.is_empty(),
             Value::Optional(value) => value.is_none(),
             Value::Object(object) => object.fields.is_empty(),
-            Value::Timestamp(time) => *time == zero_time(),
+            Value::Timestamp(time) => *time == Moment::ZERO,
             Value::Type(_) | Value::Opaque(_) | Value::Fields(_) => false,
         }
     }
@@ -184,9 +182,4 @@ impl<'a> Value<'a> {
     pub(crate) fn string(text: &Arc<str>) -> Value<'static> {
         Value::String(Text::Shared(text.clone()))
     }
-}
-
-/// The zero of moments: the first second of the year 1.
-pub(crate) fn zero_time() -> Timestamp {
-    Timestamp::new(-62_135_596_800, 0).unwrap_or(Timestamp::UNIX_EPOCH)
 }

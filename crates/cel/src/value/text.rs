@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Steps, Value, duration_text, float_text, timestamp_text};
+use super::{Steps, Value, duration_text, float_text};
 
 /// As upstream prints a value inside of a message (`%v`).
 impl fmt::Display for Value<'_> {
@@ -23,7 +23,7 @@ fn write_value(f: &mut fmt::Formatter<'_>, value: &Value<'_>, steps: &mut Steps)
         Value::Double(value) => f.write_str(&float_text(*value)),
         Value::String(text) => f.write_str(text),
         Value::Bytes(bytes) => f.write_str(&String::from_utf8_lossy(bytes)),
-        Value::Timestamp(time) => f.write_str(&timestamp_text(*time)),
+        Value::Timestamp(time) => write!(f, "{time}"),
         Value::Duration(nanos) => f.write_str(&duration_text(*nanos)),
         Value::List(list) => {
             f.write_str("[")?;

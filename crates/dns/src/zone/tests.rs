@@ -3,19 +3,17 @@ use serde_json::{Value, json};
 use super::*;
 
 fn zone() -> Zone {
-    let service = |name: &str, spec: Value| -> Arc<Service> {
-        Arc::new(
-            serde_json::from_value(json!({"metadata": {"namespace": "default", "name": name}, "spec": spec})).unwrap(),
-        )
+    let service = |name: &str, spec: Value| -> Service {
+        serde_json::from_value(json!({"metadata": {"namespace": "default", "name": name}, "spec": spec})).unwrap()
     };
-    let slice = |service: &str, endpoints: Value| -> Arc<EndpointSlice> {
+    let slice = |service: &str, endpoints: Value| -> EndpointSlice {
         let object = json!({
             "metadata": {"namespace": "default", "name": format!("{service}-1"), "labels": {"kubernetes.io/service-name": service}},
             "addressType": "IPv4", "ports": [{"name": "peer", "port": 7000, "protocol": "TCP"}], "endpoints": endpoints,
         });
-        Arc::new(serde_json::from_value(object).unwrap())
+        serde_json::from_value(object).unwrap()
     };
-    let services = vec![
+    let services = [
         service(
             "web",
             json!({"clusterIP": "10.96.0.5", "ports": [{"name": "http", "port": 80}, {"name": "dns", "port": 53, "protocol": "UDP"}]}),
@@ -30,8 +28,8 @@ fn zone() -> Zone {
         {"addresses": ["10.244.0.3"], "conditions": {"ready": true}},
         {"addresses": ["10.244.0.4"], "hostname": "db-2", "conditions": {"ready": false}},
     ]);
-    let slices = vec![slice("db", endpoints.clone()), slice("all", endpoints)];
-    Zone::new(parse_domain("cluster.local").unwrap(), services, slices)
+    let slices = [slice("db", endpoints.clone()), slice("all", endpoints)];
+    Zone::new(parse_domain("cluster.local").unwrap(), &Snapshot::of(services), &Snapshot::of(slices))
 }
 
 /// The data of the answer as text, or its kind.

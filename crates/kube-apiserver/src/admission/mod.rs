@@ -3,9 +3,16 @@
 //! Plugins run in the order of one list ([`chain`]), all mutations before all validations. A plugin sees a [`Review`]:
 //! who does what to which object; it may change the new object or refuse the request.
 
+pub mod attributes;
 pub mod chain;
+pub mod config;
+pub mod expressions;
 pub mod plugins;
+pub mod policy;
+pub mod predicates;
+pub mod reinvocation;
 pub mod usage;
+pub mod webhook;
 
 use std::sync::Arc;
 
@@ -13,8 +20,10 @@ use api::Kind;
 use async_trait::async_trait;
 use machinery::status::Status;
 use serde_json::Value;
+use tokio::time::Instant;
 
 pub use chain::Chain;
+pub use reinvocation::Reinvocation;
 
 use crate::authorization::Attributes;
 use crate::registry::{Admit, group_resource, object};
@@ -43,12 +52,28 @@ pub struct Review<'a> {
     pub dry_run: bool,
     /// The current object; none on create.
     pub old: Option<&'a Value>,
+    /// The request: its warnings and its audit event.
+    pub ctx: &'a Context,
+    /// The options of the request, without their kind.
+    pub options: &'a Value,
+    /// What the mutating plugins of the request know of each other.
+    pub rounds: &'a Reinvocation,
 }
 
 impl Review<'_> {
     /// Whether this is about the resource itself (no subresource).
     pub fn is(&self, group: &str, resource: &str) -> bool {
         self.subresource.is_empty() && self.kind.group == group && self.kind.plural == resource
+    }
+
+    /// Whether the request has no time left, whoever it waits for.
+    pub fn check_deadline(&self) -> Result<(), Status> {
+        match self.ctx.deadline {
+            Some(deadline) if Instant::now() >= deadline => {
+                Err(Status::timeout("request did not complete within requested timeout", 0))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A refusal in the words of all refusals: `pods "x" is forbidden: ...`.
@@ -69,8 +94,18 @@ pub trait Plugin: Send + Sync {
     /// The name that flags know it by.
     fn name(&self) -> &'static str;
 
+    /// Whether it cannot work as long as the administrator tells it nothing.
+    fn needs_config(&self) -> bool {
+        false
+    }
+
     /// May change the new object of a create or an update.
     async fn mutate(&self, _: &Review<'_>, _object: &mut Value) -> Result<(), Status> {
+        Ok(())
+    }
+
+    /// The mutating phase of a request that has no new object: a delete. It may refuse.
+    async fn mutate_nothing(&self, _: &Review<'_>) -> Result<(), Status> {
         Ok(())
     }
 
@@ -90,10 +125,18 @@ pub struct Request {
     pub name: String,
     pub dry_run: bool,
     pub ctx: Arc<Context>,
+    /// As clients give them, without their kind.
+    pub options: Value,
 }
 
 impl Request {
-    fn review<'a>(&'a self, kind: &'static Kind, operation: Operation, old: Option<&'a Value>) -> Review<'a> {
+    fn review<'a>(
+        &'a self,
+        kind: &'static Kind,
+        operation: Operation,
+        old: Option<&'a Value>,
+        rounds: &'a Reinvocation,
+    ) -> Review<'a> {
         Review {
             server: &self.server,
             user: &self.user,
@@ -104,12 +147,23 @@ impl Request {
             name: &self.name,
             dry_run: self.dry_run,
             old,
+            ctx: &self.ctx,
+            options: &self.options,
+            rounds,
         }
     }
 }
 
 #[async_trait]
 impl Admit for Request {
+    fn warn(&self, text: String) {
+        self.ctx.warn(text);
+    }
+
+    fn user(&self) -> Option<&UserInfo> {
+        Some(&self.user)
+    }
+
     async fn mutate(
         &self,
         kind: &'static Kind,
@@ -117,9 +171,15 @@ impl Admit for Request {
         new: &mut Value,
         old: Option<&Value>,
     ) -> Result<(), Status> {
-        let review = self.review(kind, operation, old);
+        let rounds = Reinvocation::default();
+        let review = self.review(kind, operation, old, &rounds);
         for plugin in self.chain.plugins() {
             plugin.mutate(&review, new).await?;
+        }
+        if rounds.begin_second() {
+            for plugin in self.chain.plugins() {
+                plugin.mutate(&review, new).await?;
+            }
         }
         Ok(())
     }
@@ -136,10 +196,19 @@ impl Admit for Request {
             let asked = Attributes::of_request(&self.user, &self.ctx.info);
             self.server.authorizer.check(&Attributes { verb: "create", ..asked })?;
         }
-        let review = self.review(kind, operation, old);
+        let rounds = Reinvocation::default();
+        let review = self.review(kind, operation, old, &rounds);
+        if new.is_none() {
+            for plugin in self.chain.plugins() {
+                plugin.mutate_nothing(&review).await?;
+            }
+        }
         for plugin in self.chain.plugins() {
             plugin.validate(&review, new).await?;
         }
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

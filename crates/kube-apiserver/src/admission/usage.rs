@@ -67,6 +67,11 @@ pub fn measures(kind: &Kind, resource: &str) -> bool {
             || (resource.starts_with("requests.") && resource != "requests.storage"))
 }
 
+/// Whether a write to this part of an object can change what it uses.
+pub fn changes_usage(kind: &Kind, subresource: &str) -> bool {
+    subresource.is_empty() || is(kind, "pods") && subresource == "resize"
+}
+
 /// What one object uses. Pods that have ended use nothing but their place as an object.
 pub fn usage(kind: &Kind, object: &Value) -> Usage {
     let mut usage = Usage::from([(count_name(kind), one())]);
@@ -145,15 +150,14 @@ fn add_pod(pod: &Value, usage: &mut Usage) {
 /// What a pod uses at most at any time: its containers together, or one of its init containers if that is more. Init
 /// containers that keep running count with the others.
 pub fn of_pod(pod: &Value, which: &str) -> Usage {
-    let pointer = format!("/resources/{which}");
     let mut sum = Usage::new();
     for container in object::list(pod, "/spec/containers") {
-        add(&mut sum, &quantities(container.pointer(&pointer)));
+        add(&mut sum, &of_container(pod, container, "/status/containerStatuses", which));
     }
     let mut sidecars = Usage::new();
     let mut start = Usage::new();
     for container in object::list(pod, "/spec/initContainers") {
-        let own = quantities(container.pointer(&pointer));
+        let own = of_container(pod, container, "/status/initContainerStatuses", which);
         if object::text(container, "/restartPolicy") == "Always" {
             add(&mut sum, &own);
             add(&mut sidecars, &own);
@@ -165,7 +169,7 @@ pub fn of_pod(pod: &Value, which: &str) -> Usage {
         }
     }
     raise(&mut sum, &start);
-    let pod_level = quantities(pod.pointer(&format!("/spec{pointer}")));
+    let pod_level = quantities(pod.pointer(&format!("/spec/resources/{which}")));
     sum.extend(pod_level);
     if which == "requests" || !sum.is_empty() {
         let overhead = quantities(pod.pointer("/spec/overhead"));
@@ -174,6 +178,31 @@ pub fn of_pod(pod: &Value, which: &str) -> Usage {
         add(&mut sum, &overhead);
     }
     sum
+}
+
+/// A container uses what it asks for, and as long as its resize is under way what it had before if that is more. A resize
+/// that its node can never make does not count.
+fn of_container(pod: &Value, container: &Value, statuses: &str, which: &str) -> Usage {
+    let asked = quantities(container.pointer(&format!("/resources/{which}")));
+    let name = object::text(container, "/name");
+    let status = object::list(pod, statuses).iter().find(|status| object::text(status, "/name") == name);
+    let Some(status) = status.filter(|status| status.get("resources").is_some_and(Value::is_object)) else {
+        return asked;
+    };
+    let mut used = quantities(status.pointer(&format!("/resources/{which}")));
+    if which == "requests" {
+        raise(&mut used, &quantities(status.get("allocatedResources")));
+    }
+    if !resize_is_infeasible(pod) {
+        raise(&mut used, &asked);
+    }
+    used
+}
+
+fn resize_is_infeasible(pod: &Value) -> bool {
+    object::list(pod, "/status/conditions").iter().any(|condition| {
+        object::text(condition, "/type") == "PodResizePending" && object::text(condition, "/reason") == "Infeasible"
+    })
 }
 
 fn add(sum: &mut Usage, more: &Usage) {

@@ -72,6 +72,11 @@ impl Record {
         Some(Self { decision, log, event: Mutex::new(event) })
     }
 
+    /// How much is recorded of the request.
+    pub fn level(&self) -> Level {
+        self.decision.level
+    }
+
     /// Whether the body of the request is needed: for the record, or for the name of what is created.
     pub fn wants_request(&self) -> bool {
         self.decision.level >= Level::Request || self.event.lock().verb == "create"

@@ -1,13 +1,19 @@
-//! The methods in their order: the connection's certificate, a bearer token, nobody.
+//! The methods in their order: a proxy that vouches, the connection's certificate, a bearer token, nobody.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderValue, header};
 use jiff::Timestamp;
 
+use super::bootstrap_tokens::BootstrapTokens;
+use super::configuration::Configured;
+use super::request_header::RequestHeader;
 use super::static_tokens::StaticTokens;
+use super::token_webhook::TokenWebhook;
 use super::x509::PeerCertificate;
 use super::{TokenError, TokenIssuer, VerifiedToken};
 use crate::UserInfo;
@@ -20,6 +26,8 @@ const WEBSOCKET_TOKEN_PREFIX: &str = "base64url.bearer.authorization.k8s.io.";
 pub struct Peer {
     pub address: Option<SocketAddr>,
     pub certificate: PeerCertificate,
+    /// The same certificate, judged as that of an authenticating proxy.
+    pub proxy: PeerCertificate,
 }
 
 /// No method accepted what the request came with. The reason is for the log, not for the client.
@@ -30,25 +38,62 @@ pub struct Unauthenticated(pub String);
 pub struct Authenticator {
     static_tokens: Option<StaticTokens>,
     tokens: TokenIssuer,
-    anonymous: bool,
+    bootstrap: Option<BootstrapTokens>,
+    request_header: Option<RequestHeader>,
+    webhook: Option<TokenWebhook>,
+    /// What can change while the server runs.
+    configured: ArcSwap<Configured>,
 }
 
 impl Authenticator {
-    pub fn new(tokens: TokenIssuer, static_tokens: Option<StaticTokens>, anonymous: bool) -> Self {
-        Self { static_tokens, tokens, anonymous }
+    pub fn new(tokens: TokenIssuer, static_tokens: Option<StaticTokens>, configured: impl Into<Configured>) -> Self {
+        let configured = ArcSwap::from_pointee(configured.into());
+        Self { static_tokens, tokens, bootstrap: None, request_header: None, webhook: None, configured }
+    }
+
+    /// Requests from now on are judged by this configuration.
+    pub fn reconfigure(&self, configured: Configured) {
+        self.configured.store(Arc::new(configured));
+    }
+
+    pub fn with_bootstrap_tokens(mut self, bootstrap: Option<BootstrapTokens>) -> Self {
+        self.bootstrap = bootstrap;
+        self
+    }
+
+    pub fn with_webhook(mut self, webhook: Option<TokenWebhook>) -> Self {
+        self.webhook = webhook;
+        self
+    }
+
+    pub fn with_request_header(mut self, request_header: Option<RequestHeader>) -> Self {
+        self.request_header = request_header;
+        self
+    }
+
+    pub fn request_header(&self) -> Option<&RequestHeader> {
+        self.request_header.as_ref()
     }
 
     /// The user of a request. Credentials are taken off the headers: nothing behind this needs them.
-    pub fn authenticate(
+    pub async fn authenticate(
         &self,
         headers: &mut HeaderMap,
         peer: &Peer,
+        path: &str,
         now: Timestamp,
     ) -> Result<UserInfo, Unauthenticated> {
         let bearer = bearer_token(headers);
         headers.remove(header::AUTHORIZATION);
         let websocket = websocket_token(headers);
         let mut refused = None;
+        if let Some(request_header) = &self.request_header {
+            match request_header.user(headers, &peer.proxy, now) {
+                Ok(Some(user)) => return Ok(user.with_authenticated_group()),
+                Ok(None) => {}
+                Err(reason) => refused = Some(reason),
+            }
+        }
         match &peer.certificate {
             PeerCertificate::None => {}
             PeerCertificate::Invalid(reason) => refused = Some(reason.clone()),
@@ -58,34 +103,71 @@ impl Authenticator {
             },
         }
         for token in bearer.into_iter().chain(websocket) {
-            match self.token(&token, &[], now) {
+            match self.token(&token, &[], now).await {
                 Ok(verified) => return Ok(verified.user),
                 Err(error) => refused = Some(error.to_string()),
             }
         }
         match refused {
             Some(reason) => Err(Unauthenticated(reason)),
-            None if self.anonymous => Ok(UserInfo::anonymous()),
+            None if self.configured.load().anonymous.is_allowed(path) => Ok(UserInfo::anonymous()),
             None => Err(Unauthenticated("no credentials were given".to_owned())),
         }
     }
 
     /// The user of a token that is good for one of the audiences (empty: for this server).
-    pub fn token(&self, token: &str, audiences: &[String], now: Timestamp) -> Result<VerifiedToken, TokenError> {
+    pub async fn token(&self, token: &str, audiences: &[String], now: Timestamp) -> Result<VerifiedToken, TokenError> {
         if let Some(user) = self.static_tokens.as_ref().and_then(|tokens| tokens.find(token)) {
-            let own = self.tokens.default_audiences();
-            let audiences = match audiences {
-                [] => own.to_vec(),
-                wanted => wanted.iter().filter(|audience| own.contains(audience)).cloned().collect(),
-            };
-            if audiences.is_empty() {
-                return Err(TokenError::NotOurs);
-            }
-            return Ok(VerifiedToken { user: user.with_authenticated_group(), audiences });
+            return self.for_this_server(user, audiences);
         }
-        let mut verified = self.tokens.verify(token, audiences, now)?;
+        let verified = self.tokens.verify(token, audiences, now);
+        if let (Err(TokenError::NotOurs), Some(bootstrap)) = (&verified, &self.bootstrap)
+            && let Some(user) = bootstrap.find(token, now)
+        {
+            return self.for_this_server(user, audiences);
+        }
+        let verified = match verified {
+            Err(TokenError::NotOurs) => self.of_other_issuers(token, audiences, now).await,
+            verified => verified,
+        };
+        let mut verified = match (verified, &self.webhook) {
+            (Err(error @ (TokenError::NotOurs | TokenError::Refused(_))), Some(webhook)) => {
+                let wanted = if audiences.is_empty() { self.tokens.default_audiences() } else { audiences };
+                let found = webhook.find(token, wanted).await;
+                // Why an issuer's token is not good says more than that nobody else knows it.
+                if found.as_ref().is_err_and(|found| *found == TokenError::NotOurs) { Err(error) } else { found }?
+            }
+            (verified, _) => verified?,
+        };
         verified.user = verified.user.with_authenticated_group();
         Ok(verified)
+    }
+
+    async fn of_other_issuers(
+        &self,
+        token: &str,
+        audiences: &[String],
+        now: Timestamp,
+    ) -> Result<VerifiedToken, TokenError> {
+        let configured = self.configured.load_full();
+        match configured.issuers.find(token, now).await {
+            None => Err(TokenError::NotOurs),
+            Some(Err(reason)) => Err(TokenError::Refused(reason)),
+            Some(Ok(user)) => self.for_this_server(user, audiences),
+        }
+    }
+
+    /// A token that names no audience is good for the server's own.
+    fn for_this_server(&self, user: UserInfo, audiences: &[String]) -> Result<VerifiedToken, TokenError> {
+        let own = self.tokens.default_audiences();
+        let audiences: Vec<String> = match audiences {
+            [] => own.to_vec(),
+            wanted => wanted.iter().filter(|audience| own.contains(audience)).cloned().collect(),
+        };
+        if audiences.is_empty() {
+            return Err(TokenError::NotOurs);
+        }
+        Ok(VerifiedToken { user: user.with_authenticated_group(), audiences })
     }
 }
 

@@ -8,16 +8,16 @@ use super::{Authenticator, TokenError};
 use crate::{Server, UserInfo};
 
 /// Answers a review of `kind` (TokenReview or SelfSubjectReview) asked by `user`: the object with its status.
-pub fn review(server: &Server, kind: &str, user: &UserInfo, object: Value) -> Result<Value, Status> {
+pub async fn review(server: &Server, kind: &str, user: &UserInfo, object: Value) -> Result<Value, Status> {
     match kind {
-        "TokenReview" => token_review(&server.authenticator, object, Timestamp::now()),
+        "TokenReview" => token_review(&server.authenticator, object, Timestamp::now()).await,
         "SelfSubjectReview" => Ok(self_review(user, object, Timestamp::now())),
         _ => Err(Status::not_found_path()),
     }
 }
 
 /// Is the token good, and whose is it?
-pub fn token_review(authenticator: &Authenticator, mut object: Value, now: Timestamp) -> Result<Value, Status> {
+pub async fn token_review(authenticator: &Authenticator, mut object: Value, now: Timestamp) -> Result<Value, Status> {
     let token = object.pointer("/spec/token").and_then(Value::as_str).unwrap_or_default();
     if token.is_empty() {
         return Err(Status::bad_request("token is required for TokenReview in authentication"));
@@ -30,7 +30,7 @@ pub fn token_review(authenticator: &Authenticator, mut object: Value, now: Times
         .filter_map(Value::as_str)
         .map(str::to_owned)
         .collect();
-    let status = match authenticator.token(token, &audiences, now) {
+    let status = match authenticator.token(token, &audiences, now).await {
         Ok(verified) => json!({
             "authenticated": true,
             "user": user_info_value(&verified.user),

@@ -3,12 +3,14 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures::FutureExt as _;
 use http::{HeaderMap, HeaderValue, header};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use rustls::pki_types::CertificateDer;
 use serde_json::{Value, json};
 
+use super::configuration::Anonymous;
 use super::static_tokens::StaticTokens;
 use super::token_issuer::WARN_ONLY_EXPIRATION_SECONDS;
 use super::x509::{ClientCa, PeerCertificate};
@@ -222,7 +224,7 @@ fn certificates_name_user_and_groups() {
 fn authenticator(pki: &Pki, anonymous: bool) -> Authenticator {
     pki.write("tokens.csv", "secret,admin,token-admin,\"system:masters\"\n");
     let tokens = StaticTokens::open(&pki.path().join("tokens.csv")).unwrap();
-    Authenticator::new(issuer(pki).0, Some(tokens), anonymous)
+    Authenticator::new(issuer(pki).0, Some(tokens), if anonymous { Anonymous::Everywhere } else { Anonymous::Nowhere })
 }
 
 #[test]
@@ -234,7 +236,7 @@ fn bearer_tokens_and_anonymous_requests() {
         if let Some(value) = value {
             headers.insert(header::AUTHORIZATION, HeaderValue::from_str(value).unwrap());
         }
-        let user = authenticator.authenticate(&mut headers, &Peer::default(), at(0));
+        let user = authenticator.authenticate(&mut headers, &Peer::default(), "/api", at(0)).now_or_never().unwrap();
         assert!(headers.is_empty(), "credentials must not go further");
         user.map(|user| user.name).ok()
     };
@@ -245,19 +247,21 @@ fn bearer_tokens_and_anonymous_requests() {
         assert_eq!(ask(other).as_deref(), Some("system:anonymous"), "{other:?}");
     }
     let strict = self::authenticator(&pki, false);
-    assert!(strict.authenticate(&mut HeaderMap::new(), &Peer::default(), at(0)).is_err());
+    assert!(
+        strict.authenticate(&mut HeaderMap::new(), &Peer::default(), "/api", at(0)).now_or_never().unwrap().is_err()
+    );
 }
 
 #[test]
 fn a_bad_certificate_is_refused_unless_a_token_helps() {
     let pki = Pki::new();
     let authenticator = authenticator(&pki, true);
-    let peer = Peer { certificate: PeerCertificate::Invalid("x509: unknown".into()), address: None };
-    assert!(authenticator.authenticate(&mut HeaderMap::new(), &peer, at(0)).is_err());
+    let peer = Peer { certificate: PeerCertificate::Invalid("x509: unknown".into()), ..Peer::default() };
+    assert!(authenticator.authenticate(&mut HeaderMap::new(), &peer, "/api", at(0)).now_or_never().unwrap().is_err());
     let mut headers = HeaderMap::new();
     headers.insert(header::AUTHORIZATION, HeaderValue::from_static("Bearer secret"));
     assert_eq!(
-        authenticator.authenticate(&mut headers, &peer, at(0)).unwrap().groups,
+        authenticator.authenticate(&mut headers, &peer, "/api", at(0)).now_or_never().unwrap().unwrap().groups,
         ["system:masters", "system:authenticated"]
     );
 }
@@ -271,7 +275,8 @@ fn a_websocket_names_its_token_as_a_subprotocol() {
     let mut headers = HeaderMap::new();
     headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_str(&protocols).unwrap());
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    let user = authenticator.authenticate(&mut headers, &Peer::default(), at(0)).unwrap();
+    let user =
+        authenticator.authenticate(&mut headers, &Peer::default(), "/api", at(0)).now_or_never().unwrap().unwrap();
     assert_eq!(user.name, "admin");
     assert_eq!(headers[header::SEC_WEBSOCKET_PROTOCOL], "v4.channel.k8s.io");
 }
@@ -280,8 +285,12 @@ fn a_websocket_names_its_token_as_a_subprotocol() {
 fn token_reviews_tell_whose_a_token_is() {
     let pki = Pki::new();
     let authenticator = authenticator(&pki, true);
-    let ask =
-        |spec: Value| token_review(&authenticator, json!({"spec": spec}), at(0)).map(|object| object["status"].clone());
+    let ask = |spec: Value| {
+        token_review(&authenticator, json!({"spec": spec}), at(0))
+            .now_or_never()
+            .unwrap()
+            .map(|object| object["status"].clone())
+    };
     assert_eq!(
         ask(json!({"token": "secret"})).unwrap(),
         json!({"authenticated": true, "audiences": ["https://kubernetes.default.svc.cluster.local"],

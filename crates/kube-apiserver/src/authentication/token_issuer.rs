@@ -207,14 +207,7 @@ impl TokenIssuer {
 
     /// The never-expiring token of a Secret of type `kubernetes.io/service-account-token`.
     pub fn issue_legacy(&self, namespace: &str, name: &str, uid: &str, secret: &str) -> Result<String, IssueError> {
-        self.sign(&json!({
-            "iss": LEGACY_ISSUER,
-            "kubernetes.io/serviceaccount/namespace": namespace,
-            "kubernetes.io/serviceaccount/secret.name": secret,
-            "kubernetes.io/serviceaccount/service-account.name": name,
-            "kubernetes.io/serviceaccount/service-account.uid": uid,
-            "sub": user::service_account_name(namespace, name),
-        }))
+        legacy_token(&self.0.signing, namespace, name, uid, secret)
     }
 
     /// What `/openid/v1/jwks` answers.
@@ -237,12 +230,42 @@ impl TokenIssuer {
     }
 
     fn sign(&self, claims: &impl Serialize) -> Result<String, IssueError> {
-        let key = &self.0.signing;
-        let mut header = Header::new(key.verifying.algorithm);
-        header.typ = None;
-        header.kid = Some(key.verifying.id.clone());
-        Ok(jsonwebtoken::encode(&header, claims, &key.encoding)?)
+        sign(&self.0.signing, claims)
     }
+}
+
+/// Makes the tokens of Secrets and nothing else: what the controller manager has of the key.
+pub struct LegacySigner(SigningKey);
+
+impl LegacySigner {
+    pub fn open(path: &Path) -> Result<Self, IssuerError> {
+        let pem = std::fs::read(path).map_err(|error| IssuerError::Read(path.to_owned(), error))?;
+        SigningKey::from_pem(&pem).map(Self).map_err(|error| IssuerError::Key(path.to_owned(), error))
+    }
+
+    /// The token of an account, for the Secret of that name.
+    pub fn sign(&self, namespace: &str, name: &str, uid: &str, secret: &str) -> Result<String, IssueError> {
+        legacy_token(&self.0, namespace, name, uid, secret)
+    }
+}
+
+fn legacy_token(key: &SigningKey, namespace: &str, name: &str, uid: &str, secret: &str) -> Result<String, IssueError> {
+    let claims = json!({
+        "iss": LEGACY_ISSUER,
+        "kubernetes.io/serviceaccount/namespace": namespace,
+        "kubernetes.io/serviceaccount/secret.name": secret,
+        "kubernetes.io/serviceaccount/service-account.name": name,
+        "kubernetes.io/serviceaccount/service-account.uid": uid,
+        "sub": user::service_account_name(namespace, name),
+    });
+    sign(key, &claims)
+}
+
+fn sign(key: &SigningKey, claims: &impl Serialize) -> Result<String, IssueError> {
+    let mut header = Header::new(key.verifying.algorithm);
+    header.typ = None;
+    header.kid = Some(key.verifying.id.clone());
+    Ok(jsonwebtoken::encode(&header, claims, &key.encoding)?)
 }
 
 #[derive(Debug, thiserror::Error)]

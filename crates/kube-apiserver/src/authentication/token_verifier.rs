@@ -15,7 +15,7 @@ use crate::UserInfo;
 const LEEWAY_SECONDS: i64 = 60;
 const EXTRA: &str = "authentication.kubernetes.io/";
 
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum TokenError {
     /// Not a token of ours at all: another method may know it.
     #[error("invalid bearer token")]
@@ -34,6 +34,12 @@ pub enum TokenError {
     BoundUid { kind: &'static str, found: String, claimed: String },
     #[error("service account name must be provided")]
     Claims,
+    /// The server that knows tokens gave no answer.
+    #[error("{0}")]
+    Webhook(String),
+    /// It said no, and why.
+    #[error("{0}")]
+    Refused(String),
 }
 
 /// A token that is good, and which of the wanted audiences it is for.

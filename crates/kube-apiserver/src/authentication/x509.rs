@@ -81,9 +81,11 @@ impl ClientCa {
         }
     }
 
-    /// What the handshake uses: any certificate will do as long as the client has its key.
-    pub fn handshake_verifier(&self) -> Arc<dyn ClientCertVerifier> {
-        Arc::new(AnyCertificate(self.0.clone()))
+    /// What the handshake uses: any certificate will do as long as the client has its key. Clients choose theirs by the
+    /// names of authorities that they are shown.
+    pub fn handshake_verifier(&self, other: Option<&Self>) -> Arc<dyn ClientCertVerifier> {
+        let hints = [Some(self), other].into_iter().flatten().flat_map(|ca| ca.0.root_hint_subjects().to_vec());
+        Arc::new(AnyCertificate { verifier: self.0.clone(), hints: hints.collect() })
     }
 }
 
@@ -117,11 +119,14 @@ impl Identity {
 
 /// Leaves the judgement to the request.
 #[derive(Debug)]
-struct AnyCertificate(Arc<dyn ClientCertVerifier>);
+struct AnyCertificate {
+    verifier: Arc<dyn ClientCertVerifier>,
+    hints: Vec<DistinguishedName>,
+}
 
 impl ClientCertVerifier for AnyCertificate {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.0.root_hint_subjects()
+        &self.hints
     }
 
     fn client_auth_mandatory(&self) -> bool {
@@ -143,7 +148,7 @@ impl ClientCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls12_signature(message, certificate, signature)
+        self.verifier.verify_tls12_signature(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -152,10 +157,10 @@ impl ClientCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls13_signature(message, certificate, signature)
+        self.verifier.verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.verifier.supported_verify_schemes()
     }
 }

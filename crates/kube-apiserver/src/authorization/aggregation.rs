@@ -12,7 +12,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::GROUP;
 use super::own_client::{API, call, list};
-use crate::registry::keys;
 use crate::{InProcess, Server, UserInfo};
 
 /// The wait after a failure, so that one that lasts does not keep the server busy.
@@ -70,20 +69,14 @@ pub fn outdated(all: &[Value]) -> Vec<Value> {
 pub(crate) async fn run(server: Arc<Server>, shutdown: CancellationToken) {
     let Some((kind, _)) = api::find(GROUP, "v1", "clusterroles") else { return };
     let user = UserInfo::service_account("kube-system", "clusterrole-aggregation-controller", None);
-    let (client, store, prefix) = (server.in_process(user), server.registry.store().clone(), keys::prefix(kind));
+    let client = server.in_process(user);
     let work = async {
         loop {
-            // The watch begins before the look, so that no change falls between the two.
-            let watch = store.watch(&prefix, store.revision());
-            match (reconcile(&client).await, watch) {
-                (Ok(()), Ok(mut watch)) => {
-                    // A watch that fell behind is as good a reason to look again as an event.
-                    let _ = watch.next().await;
-                }
-                (result, _) => {
-                    if let Err(status) = result {
-                        tracing::warn!(%status, "failed to aggregate cluster roles");
-                    }
+            let revision = server.registry.store().revision();
+            match reconcile(&client).await {
+                Ok(()) => server.registry.change_since(&[kind], revision).await,
+                Err(status) => {
+                    tracing::warn!(%status, "failed to aggregate cluster roles");
                     tokio::time::sleep(RETRY_AFTER).await;
                 }
             }

@@ -28,3 +28,5 @@ pub const GROUP: &str = "rbac.authorization.k8s.io";
 
 #[cfg(test)]
 pub(crate) mod tests;
+#[cfg(test)]
+mod attack_tests;

@@ -27,6 +27,7 @@ pub fn review(
             let namespace = text(&object, "/spec/namespace").to_owned();
             let status = rules(authorizer, user, &namespace)?;
             object["spec"] = json!({});
+            object["metadata"] = json!({});
             status
         }
         _ => {
@@ -131,8 +132,8 @@ fn validate(kind: &str, namespace: &str, object: &Value) -> ErrorList {
     }
     let local = kind == "LocalSubjectAccessReview";
     let metadata = object.get("metadata").and_then(Value::as_object).cloned().unwrap_or_default();
-    // The server itself fills in these two.
-    let own = |field: &str| field == "creationTimestamp" || (local && field == "namespace");
+    // The server itself fills in these.
+    let own = |field: &str| matches!(field, "creationTimestamp" | "managedFields") || (local && field == "namespace");
     if metadata.iter().any(|(field, value)| !own(field) && !value.is_null()) {
         let detail = if local { "must be empty except for namespace" } else { "must be empty" };
         errors.push(Error::invalid(&Path::new("metadata"), Value::Object(metadata), detail));

@@ -33,34 +33,10 @@ impl Limits {
 pub(super) fn timeout(query: &str, max: Duration) -> Result<Duration, Status> {
     let Some(text) = query_value(query, "timeout").filter(|text| !text.is_empty()) else { return Ok(max) };
     let invalid = || Status::bad_request("invalid timeout specified in the request URL");
-    match duration(&text).ok_or_else(invalid)? {
+    match machinery::time::parse_duration(&text).ok_or_else(invalid)? {
         zero if zero.is_zero() => Ok(max),
         wanted => Ok(wanted.min(max)),
     }
-}
-
-/// `1h2m3.5s`, `300ms`; a bare number only when it is 0.
-fn duration(text: &str) -> Option<Duration> {
-    if text == "0" {
-        return Some(Duration::ZERO);
-    }
-    let mut total = 0.0;
-    let mut rest = text.strip_prefix('+').unwrap_or(text);
-    if rest.is_empty() {
-        return None;
-    }
-    while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let number: f64 = rest[..end].parse().ok()?;
-        rest = &rest[end..];
-        let units = [("ns", 1e-9), ("us", 1e-6), ("µs", 1e-6), ("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
-        // The longest unit that fits: `ms` before `m`.
-        let (unit, seconds) =
-            units.iter().filter(|(unit, _)| rest.starts_with(unit)).max_by_key(|(unit, _)| unit.len())?;
-        total += number * seconds;
-        rest = &rest[unit.len()..];
-    }
-    Duration::try_from_secs_f64(total).ok()
 }
 
 #[cfg(test)]

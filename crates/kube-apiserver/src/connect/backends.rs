@@ -4,18 +4,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use http::Uri;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::pki_types::{PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::outbound::{self, tls::Unverified};
 use crate::serving::read_certificates;
 use crate::{Body, Config};
 
@@ -64,15 +64,31 @@ pub enum DialError {
     #[error("invalid address {0}")]
     Address(String),
     #[error("{0}")]
+    Other(String),
+    #[error("{0}")]
     Http(#[from] hyper::Error),
     #[error("{0}")]
     Request(#[from] http::Error),
+}
+
+/// Makes the connection to a target.
+#[async_trait]
+pub trait Dial: Send + Sync {
+    /// One on which one request can be sent.
+    async fn dial(&self, target: &Target) -> Result<SendRequest<Body>, DialError>;
 }
 
 /// What connections are made with.
 pub struct Backends {
     kubelet: TlsConnector,
     anyone: TlsConnector,
+}
+
+#[async_trait]
+impl Dial for Backends {
+    async fn dial(&self, target: &Target) -> Result<SendRequest<Body>, DialError> {
+        self.connect(target).await
+    }
 }
 
 impl Backends {
@@ -83,7 +99,7 @@ impl Backends {
                 .with_safe_default_protocol_versions()
                 .map_err(BackendsError::Use)
         };
-        let unverified = || Arc::new(Unverified(provider.clone()));
+        let unverified = || Arc::new(Unverified::new(provider.clone()));
         let trusting = match &config.kubelet_certificate_authority {
             Some(path) => {
                 let mut roots = RootCertStore::empty();
@@ -115,10 +131,8 @@ impl Backends {
         let stream = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
             .await
             .map_err(|_| DialError::Timeout(address.clone()))?
-            .map_err(|error| DialError::Connect { address: address.clone(), reason: reason(&error) })?;
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(address, %error, "failed to set TCP_NODELAY");
-        }
+            .map_err(|error| DialError::Connect { address: address.clone(), reason: outbound::reason(&error) })?;
+        outbound::set_nodelay(&stream);
         let connector = match target.trust {
             Trust::Plain => return speak(stream).await,
             Trust::Kubelet => &self.kubelet,
@@ -137,10 +151,7 @@ impl Backends {
 impl Target {
     /// `host:port`, as it stands in the Host header.
     pub fn authority(&self) -> String {
-        if self.host.contains(':') && !self.host.starts_with('[') {
-            return format!("[{}]:{}", self.host, self.port);
-        }
-        format!("{}:{}", self.host, self.port)
+        outbound::authority(&self.host, self.port)
     }
 
     pub(super) fn uri(&self) -> Result<Uri, http::Error> {
@@ -148,7 +159,9 @@ impl Target {
     }
 }
 
-async fn speak(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<SendRequest<Body>, DialError> {
+pub async fn speak(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+) -> Result<SendRequest<Body>, DialError> {
     let (sender, connection) = handshake(TokioIo::new(stream)).await?;
     tokio::spawn(async move {
         if let Err(error) = connection.with_upgrades().await {
@@ -156,54 +169,4 @@ async fn speak(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> 
         }
     });
     Ok(sender)
-}
-
-fn reason(error: &std::io::Error) -> String {
-    match error.kind() {
-        std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-        std::io::ErrorKind::HostUnreachable => "no route to host".to_owned(),
-        std::io::ErrorKind::NetworkUnreachable => "network is unreachable".to_owned(),
-        _ => error.to_string(),
-    }
-}
-
-/// Takes any certificate, but still has the other end prove that it holds its key.
-#[derive(Debug)]
-struct Unverified(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Unverified {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use machinery::status::Status;
 use tokio_util::sync::CancellationToken;
 
-use super::backends::{Backends, DialError, Target};
+use super::backends::{Dial, DialError, Target};
 use crate::{Body, Response, Server, body};
 
 /// Belong to one connection, not to the request.
@@ -36,6 +36,8 @@ pub struct Forward {
     pub upgrade_required: bool,
     /// The part of the path that stands for the backend; its redirects are led back below it.
     pub prefix: Option<String>,
+    /// Set after everything by which the client could say who it is was taken out.
+    pub headers: HeaderMap,
 }
 
 /// Takes the request to the target.
@@ -48,8 +50,8 @@ pub async fn forward(
     carry(&server.backends, &server.shutdown, target, request, options).await
 }
 
-pub(super) async fn carry(
-    backends: &Backends,
+pub(crate) async fn carry(
+    backends: &dyn Dial,
     shutdown: &CancellationToken,
     target: &Target,
     mut request: Request<Body>,
@@ -72,6 +74,7 @@ pub(super) async fn carry(
     let address = request.extensions().get::<SocketAddr>().copied();
     let (mut parts, body) = request.into_parts();
     clean(&mut parts.headers);
+    parts.headers.extend(options.headers);
     add_forwarded(&mut parts.headers, address, parts.uri.path());
     if let Some(protocol) = &upgrade {
         parts.headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -106,13 +109,13 @@ pub(super) async fn carry(
 }
 
 /// Sends a request of the server's own.
-pub(super) async fn send(backends: &Backends, target: &Target, request: Request<Body>) -> Result<Response, DialError> {
+pub(super) async fn send(backends: &dyn Dial, target: &Target, request: Request<Body>) -> Result<Response, DialError> {
     let answer = send_raw(backends, target, request).await?;
     Ok(answer.map(|body| body.map_err(Into::into).boxed_unsync()))
 }
 
 async fn send_raw(
-    backends: &Backends,
+    backends: &dyn Dial,
     target: &Target,
     mut request: Request<Body>,
 ) -> Result<http::Response<hyper::body::Incoming>, DialError> {
@@ -120,7 +123,7 @@ async fn send_raw(
     *request.version_mut() = Version::HTTP_11;
     let host = HeaderValue::from_str(&target.authority()).map_err(http::Error::from)?;
     request.headers_mut().insert(header::HOST, host);
-    let mut sender = backends.connect(target).await?;
+    let mut sender = backends.dial(target).await?;
     Ok(sender.send_request(request).await?)
 }
 

@@ -4,6 +4,7 @@
 //! Each resource's file finds out where a request has to go (a [`Target`]); `forward` takes it there and brings the
 //! answer back, carrying an upgraded connection through as bytes. Nothing here knows what is inside a stream.
 
+mod admit;
 mod backends;
 mod forward;
 mod log;
@@ -11,7 +12,7 @@ mod node;
 mod pod;
 mod proxy;
 mod query;
-mod service;
+pub(crate) mod service;
 mod stream;
 
 use std::sync::Arc;
@@ -22,7 +23,9 @@ use machinery::status::Status;
 use crate::{Body, Context, Response, Server};
 
 pub use backends::{Backends, BackendsError, Target, Trust};
+pub(crate) use backends::{Dial, DialError, speak};
 pub use forward::forward;
+pub(crate) use forward::{Forward, carry};
 
 /// Serves the subresources log, exec, attach, portforward and proxy; the chain has authorized the request.
 pub async fn dispatch(
@@ -42,9 +45,13 @@ pub async fn dispatch(
         }
         ("pods", "exec" | "attach" | "portforward") if exact => {
             allow(request.method(), &[Method::GET, Method::POST])?;
+            admit::admit(server, &context, request.uri()).await?;
             stream::serve(server, &context, request).await
         }
-        ("pods" | "services" | "nodes", "proxy") => proxy::serve(server, info, request).await,
+        ("pods" | "services" | "nodes", "proxy") => {
+            admit::admit(server, &context, request.uri()).await?;
+            proxy::serve(server, &context, request).await
+        }
         _ => Err(Status::not_found_path()),
     }
 }

@@ -14,9 +14,15 @@ use serde_json::Value;
 use super::backends::{Target, Trust};
 use super::forward::Forward;
 use super::{forward, node, pod, service};
-use crate::{Body, RequestInfo, Response, Server, body};
+use crate::authorization::Attributes;
+use crate::{Body, Context, Response, Server, body};
 
-pub async fn serve(server: &Arc<Server>, info: &RequestInfo, request: http::Request<Body>) -> Result<Response, Status> {
+pub async fn serve(server: &Arc<Server>, context: &Context, request: http::Request<Body>) -> Result<Response, Status> {
+    let info = &context.info;
+    if info.resource == "nodes" && request.headers().contains_key(header::UPGRADE) {
+        // A kubelet runs commands over an upgraded connection, also over one that was asked for by GET.
+        server.authorizer.check(&Attributes { verb: "create", ..Attributes::of_request(&context.user, info) })?;
+    }
     let raw = request.uri().path();
     let rest = remainder(raw, info.parts.len());
     let prefix = raw[..raw.len() - rest.len()].trim_end_matches('/').to_owned();
@@ -34,7 +40,7 @@ pub async fn serve(server: &Arc<Server>, info: &RequestInfo, request: http::Requ
         // Relative links of the backend would otherwise lead beside it. A backend that cannot be reached is said first.
         return Ok(add_slash(request.uri()));
     }
-    forward(server, &target, request, Forward { upgrade_required: false, prefix: Some(prefix) }).await
+    forward(server, &target, request, Forward { prefix: Some(prefix), ..Forward::default() }).await
 }
 
 /// Whether an address can be a pod's or a node's, rather than something only the server itself should reach.
@@ -92,7 +98,10 @@ impl<'a> Wanted<'a> {
         let port = if self.port.is_empty() {
             first_port(&pod).unwrap_or(if self.scheme == "https" { 443 } else { 80 })
         } else {
-            self.port_number(self.port)?
+            match named_port(&pod, self.port) {
+                Some(port) => port,
+                None => self.port_number(self.port)?,
+            }
         };
         self.target(address, port, path)
     }
@@ -117,6 +126,14 @@ impl<'a> Wanted<'a> {
 
 fn not_allowed() -> Status {
     Status::bad_request("address not allowed")
+}
+
+/// The port that a container or sidecar declares under this name.
+fn named_port(pod: &Value, name: &str) -> Option<u16> {
+    let lists = ["containers", "initContainers"].iter().filter_map(|list| pod["spec"][list].as_array());
+    let mut ports = lists.flatten().filter_map(|container| container["ports"].as_array()).flatten();
+    let port = ports.find(|port| port["name"] == name)?["containerPort"].as_u64()?;
+    u16::try_from(port).ok()
 }
 
 /// The first port that a container declares.
@@ -157,6 +174,7 @@ fn add_slash(uri: &http::Uri) -> Response {
 #[cfg(test)]
 mod unit_tests {
     use super::*;
+    use crate::RequestInfo;
 
     #[test]
     fn the_rest_of_the_path_is_taken_as_it_was_written() {
@@ -169,6 +187,22 @@ mod unit_tests {
         assert_eq!(of("/api/v1/nodes/n/proxy/"), "/");
         assert_eq!(of("/api/v1/namespaces/ns/pods/p:80/proxy/a%20b/c/"), "/a%20b/c/");
         assert_eq!(of("/api/v1/namespaces/ns/services/https:s:x/proxy/api/v1/proxy"), "/api/v1/proxy");
+    }
+
+    #[test]
+    fn ports_of_pods_are_found_by_name() {
+        let port = |name: &str, port: u16| serde_json::json!({"ports": [{"name": name, "containerPort": port}]});
+        let containers = [serde_json::json!({"name": "plain"}), port("web", 8080)];
+        let pod = serde_json::json!({"spec": {"containers": containers, "initContainers": [port("metrics", 9100)]}});
+        let found = ["web", "metrics", "other"].map(|name| named_port(&pod, name));
+        assert_eq!(found, [Some(8080), Some(9100), None]);
+    }
+
+    #[test]
+    fn a_port_is_found_by_the_name_that_a_container_gives_it() {
+        let ports = serde_json::json!([{"containerPort": 80}, {"name": "web", "containerPort": 8080}]);
+        let pod = serde_json::json!({"spec": {"containers": [{"ports": ports}]}});
+        assert_eq!((named_port(&pod, "web"), named_port(&pod, "none")), (Some(8080), None));
     }
 
     #[test]

@@ -59,7 +59,7 @@ async fn front(port: u16, options: fn() -> Forward) -> TcpStream {
                     port,
                     path: "/exec/ns/p/c?command=a".into(),
                 };
-                let answer = carry(&backends, &CancellationToken::new(), &target, request, options()).await;
+                let answer = carry(&*backends, &CancellationToken::new(), &target, request, options()).await;
                 Ok::<_, std::convert::Infallible>(answer.unwrap_or_else(|status| body::status(&status)))
             }
         });
@@ -83,7 +83,7 @@ async fn read_head(stream: &mut TcpStream) -> String {
 }
 
 fn required() -> Forward {
-    Forward { upgrade_required: true, prefix: None }
+    Forward { upgrade_required: true, ..Forward::default() }
 }
 
 #[tokio::test]
@@ -144,7 +144,7 @@ async fn a_stream_without_an_upgrade_is_refused() {
 async fn proxied_answers_come_back_through_the_server() {
     let answer = b"HTTP/1.1 302 Found\r\nlocation: /login?a=b\r\naccess-control-allow-origin: *\r\nkeep-alive: x\r\ncontent-length: 0\r\n\r\n";
     let (port, _heads) = backend(answer).await;
-    let options = || Forward { upgrade_required: false, prefix: Some("/api/v1/nodes/n/proxy".into()) };
+    let options = || Forward { prefix: Some("/api/v1/nodes/n/proxy".into()), ..Forward::default() };
     let mut client = front(port, options).await;
     client.write_all(b"GET /x HTTP/1.1\r\nhost: front\r\n\r\n").await.unwrap();
     let head = read_head(&mut client).await;
@@ -175,7 +175,7 @@ async fn a_backend_that_is_not_there_is_named() {
 async fn kubelet(pki: &Pki) -> u16 {
     let config = pki.config();
     let ca = crate::authentication::x509::ClientCa::open(&pki.path().join("ca.crt")).unwrap();
-    let tls = crate::serving::tls_config(&config, Some(&ca)).unwrap();
+    let tls = crate::serving::tls_config(&config, Some(&ca), None).unwrap();
     let acceptor = tokio_rustls::TlsAcceptor::from(tls);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();

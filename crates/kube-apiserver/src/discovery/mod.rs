@@ -7,15 +7,14 @@ mod aggregated;
 pub(crate) mod model;
 mod plain;
 
-use std::sync::OnceLock;
-
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use sha2::{Digest, Sha256};
 
+use crate::apiextensions::KindSet;
 use crate::{Response, Server, body, endpoints};
 
-const AGGREGATED_GROUP: &str = "apidiscovery.k8s.io";
+const AGGREGATED_TYPE: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
 /// A document and its ETag.
 struct Document {
@@ -23,54 +22,81 @@ struct Document {
     etag: String,
 }
 
+/// Of all groups but the core one, and of the core one.
+struct Aggregated([Document; 2]);
+
 /// Answers a path of discovery; `None` for other paths.
 pub fn serve(server: &Server, path: &str, headers: &HeaderMap) -> Option<Response> {
     let trimmed = path.trim_end_matches('/');
     let parts: Vec<&str> = trimmed.trim_start_matches('/').split('/').collect();
+    let kinds = &server.registry.kinds();
+    let is_top = matches!(parts.as_slice(), ["api"] | ["apis"]);
+    let aggregated_wanted = match endpoints::wants_aggregated(headers, is_top) {
+        Ok(wanted) => wanted,
+        Err(status) if parts != [""] => return is_discovery(kinds, &parts).then(|| body::status(&status)),
+        Err(_) => false,
+    };
     let document = match parts.as_slice() {
-        [""] => plain::root(),
-        ["api"] => match aggregated(headers, true) {
-            Some(response) => return Some(response),
-            None => plain::versions(&format!("{}:{}", server.config.advertise_address, server.config.secure_port)),
-        },
-        ["apis"] => match aggregated(headers, false) {
-            Some(response) => return Some(response),
-            None => plain::groups(),
-        },
-        ["api", version] => plain::resources("", version)?,
-        ["apis", group] => plain::group(group)?,
-        ["apis", group, version] => plain::resources(group, version)?,
+        [""] => plain::root(kinds),
+        ["api" | "apis"] if aggregated_wanted => return Some(aggregated(kinds, headers, parts == ["api"])),
+        ["api"] => {
+            plain::versions(kinds, &format!("{}:{}", server.config.advertise_address, server.config.secure_port))
+        }
+        ["apis"] => plain::groups(kinds),
+        ["api", version] => plain::resources(kinds, "", version)?,
+        ["apis", group] => plain::group(kinds, group)?,
+        ["apis", group, version] => plain::resources(kinds, group, version)?,
         _ => return None,
     };
-    Some(body::json_bytes(StatusCode::OK, document.to_string()))
+    Some(body::json_line(StatusCode::OK, document.to_string().as_bytes()))
 }
 
 /// Whether a path lies in an API that is served, so that what is not found below it is the API's own error: anything below
-/// `/api/`, and below `/apis/` any version of a group that there is.
-pub fn is_served(path: &str) -> bool {
+/// `/api/`, below `/apis/` any version of a built-in group that there is, and the resources of custom kinds.
+pub fn is_served(kinds: &KindSet, path: &str) -> bool {
     let mut parts = path.split('/').filter(|part| !part.is_empty());
     match (parts.next(), parts.next()) {
         (Some("api"), Some(_)) => true,
-        (Some("apis"), Some(group)) => model::served().any(|(kind, version)| version.group_of(kind) == group),
+        (Some("apis"), Some(group)) => {
+            let mut versions = api::ALL.iter().flat_map(|kind| kind.versions.iter().map(move |own| own.group_of(kind)));
+            versions.any(|own| own == group) || is_custom(kinds, group, parts)
+        }
         _ => false,
     }
 }
 
-/// The aggregated document, if it is asked for in a version that there is.
-fn aggregated(headers: &HeaderMap, core: bool) -> Option<Response> {
-    static DOCUMENTS: OnceLock<[[Document; 2]; 2]> = OnceLock::new();
-    let version = ["v2", "v2beta1"]
-        .iter()
-        .position(|version| endpoints::accepts(headers, AGGREGATED_GROUP, version, "APIGroupDiscoveryList"))?;
-    let documents = DOCUMENTS.get_or_init(|| {
-        [false, true].map(|core| {
-            ["v2", "v2beta1"].map(|version| {
-                let bytes = Bytes::from(aggregated::list(core, version).to_string());
-                Document { etag: etag(&bytes), bytes }
-            })
-        })
+/// Of a group of custom kinds only the resources are served, and nothing around them.
+fn is_custom<'p>(kinds: &KindSet, group: &str, mut rest: impl Iterator<Item = &'p str>) -> bool {
+    let Some(version) = rest.next() else { return false };
+    let rest: Vec<&str> = rest.filter(|part| *part != "watch").collect();
+    let plural = match rest.as_slice() {
+        ["namespaces", _, plural, ..] => plural,
+        [plural, ..] => plural,
+        [] => return false,
+    };
+    kinds.find(group, version, plural).is_some()
+}
+
+/// Whether there is a document at a path of discovery.
+fn is_discovery(kinds: &KindSet, parts: &[&str]) -> bool {
+    match parts {
+        ["api" | "apis"] => true,
+        ["api", version] => plain::resources(kinds, "", version).is_some(),
+        ["apis", group] => plain::group(kinds, group).is_some(),
+        ["apis", group, version] => plain::resources(kinds, group, version).is_some(),
+        _ => false,
+    }
+}
+
+/// The aggregated document.
+fn aggregated(kinds: &KindSet, headers: &HeaderMap, core: bool) -> Response {
+    let documents = kinds.cached(|kinds| {
+        Aggregated([false, true].map(|core| {
+            let bytes = Bytes::from(aggregated::list(kinds, core).to_string() + "\n");
+            Document { etag: etag(&bytes), bytes }
+        }))
     });
-    let document = &documents[usize::from(core)][version];
+    let document = &documents.0[usize::from(core)];
     let mut response = if unchanged(headers, &document.etag) {
         let mut response = Response::new(body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -78,17 +104,13 @@ fn aggregated(headers: &HeaderMap, core: bool) -> Option<Response> {
     } else {
         body::json_bytes(StatusCode::OK, document.bytes.clone())
     };
-    let content_type = [
-        "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
-        "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
-    ][version];
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(AGGREGATED_TYPE));
     headers.insert(header::VARY, HeaderValue::from_static("Accept"));
     if let Ok(etag) = HeaderValue::from_str(&document.etag) {
         headers.insert(header::ETAG, etag);
     }
-    Some(response)
+    response
 }
 
 /// The quoted hash of a document.
@@ -117,7 +139,7 @@ mod tests {
 
     #[test]
     fn resources_are_sorted_and_carry_upstreams_storage_hash() {
-        let list = plain::resources("", "v1").unwrap();
+        let list = plain::resources(&KindSet::builtin(), "", "v1").unwrap();
         let names: Vec<&str> =
             list["resources"].as_array().unwrap().iter().filter_map(|r| r["name"].as_str()).collect();
         let mut sorted = names.clone();
@@ -130,16 +152,16 @@ mod tests {
     #[test]
     fn what_is_not_found_is_the_apis_own_error_below_a_group_that_is_served() {
         for path in ["/api/v2", "/api/v1/nope", "/apis/apps", "/apis/apps/v9/x", "/apis/extensions/v1beta1/x"] {
-            assert!(is_served(path), "{path}");
+            assert!(is_served(&KindSet::builtin(), path), "{path}");
         }
         for path in ["/", "/api", "/apis", "/nope", "/apis/example.com", "/apis/example.com/v1/widgets", "/apix/v1"] {
-            assert!(!is_served(path), "{path}");
+            assert!(!is_served(&KindSet::builtin(), path), "{path}");
         }
     }
 
     #[test]
     fn every_group_lists_each_of_its_versions_once() {
-        let groups = plain::groups();
+        let groups = plain::groups(&KindSet::builtin());
         for group in groups["groups"].as_array().unwrap() {
             let mut versions: Vec<&str> =
                 group["versions"].as_array().unwrap().iter().filter_map(|v| v["version"].as_str()).collect();
@@ -153,9 +175,9 @@ mod tests {
 
     #[test]
     fn aggregated_lists_hold_the_same_resources() {
-        let list = aggregated::list(true, "v2");
+        let list = aggregated::list(&KindSet::builtin(), true);
         let resources = list["items"][0]["versions"][0]["resources"].as_array().unwrap().len();
-        let plain = plain::resources("", "v1").unwrap();
+        let plain = plain::resources(&KindSet::builtin(), "", "v1").unwrap();
         let plain = plain["resources"].as_array().unwrap();
         assert_eq!(resources, plain.iter().filter(|r| !r["name"].as_str().unwrap().contains('/')).count());
     }

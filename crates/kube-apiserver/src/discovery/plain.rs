@@ -4,23 +4,24 @@ use api::Verb;
 use serde_json::{Map, Value, json};
 
 use super::model::{self, Group};
+use crate::apiextensions::KindSet;
 
-pub fn versions(address: &str) -> Value {
+pub fn versions(kinds: &KindSet, address: &str) -> Value {
     json!({
         "kind": "APIVersions",
-        "versions": model::groups().into_iter().find(|group| group.name.is_empty()).map(|group| group.versions).unwrap_or_default(),
+        "versions": model::groups(kinds).into_iter().find(|group| group.name.is_empty()).map(|group| group.versions).unwrap_or_default(),
         "serverAddressByClientCIDRs": [{ "clientCIDR": "0.0.0.0/0", "serverAddress": address }],
     })
 }
 
-pub fn groups() -> Value {
-    let groups = model::groups().into_iter().filter(|group| !group.name.is_empty());
+pub fn groups(kinds: &KindSet) -> Value {
+    let groups = model::groups(kinds).into_iter().filter(|group| !group.name.is_empty());
     let groups: Vec<Value> = groups.map(|group| Value::Object(group_fields(&group))).collect();
     json!({ "kind": "APIGroupList", "apiVersion": "v1", "groups": groups })
 }
 
-pub fn group(name: &str) -> Option<Value> {
-    let group = model::groups().into_iter().find(|group| !name.is_empty() && group.name == name)?;
+pub fn group(kinds: &KindSet, name: &str) -> Option<Value> {
+    let group = model::groups(kinds).into_iter().find(|group| !name.is_empty() && group.name == name)?;
     let mut value = json!({ "kind": "APIGroup", "apiVersion": "v1" });
     value.as_object_mut()?.extend(group_fields(&group));
     Some(value)
@@ -43,8 +44,8 @@ fn group_fields(group: &Group) -> Map<String, Value> {
     fields
 }
 
-pub fn resources(group: &str, version: &str) -> Option<Value> {
-    let kinds = model::kinds(group, version);
+pub fn resources(kinds: &KindSet, group: &str, version: &str) -> Option<Value> {
+    let kinds = model::kinds(kinds, group, version);
     if kinds.is_empty() {
         return None;
     }
@@ -68,7 +69,7 @@ pub fn resources(group: &str, version: &str) -> Option<Value> {
             resource["storageVersionHash"] = hash.into();
         }
         resources.push(resource);
-        for part in model::parts(kind) {
+        for part in model::parts(kind, version) {
             let mut resource = json!({
                 "name": format!("{}/{}", kind.plural, part.name),
                 "singularName": "",
@@ -98,12 +99,13 @@ pub fn verbs(verbs: &[Verb]) -> Value {
 }
 
 /// The paths that there are.
-pub fn root() -> Value {
+pub fn root(kinds: &KindSet) -> Value {
     const OTHERS: &[&str] = &[
         "/.well-known/openid-configuration",
         "/api",
         "/apis",
         "/apis/",
+        "/flagz",
         "/healthz",
         "/livez",
         "/metrics",
@@ -112,10 +114,11 @@ pub fn root() -> Value {
         "/openapi/v3/",
         "/openid/v1/jwks",
         "/readyz",
+        "/statusz",
         "/version",
     ];
     let mut paths: Vec<String> = OTHERS.iter().map(|path| (*path).to_owned()).collect();
-    for group in model::groups() {
+    for group in model::groups(kinds) {
         let base = if group.name.is_empty() { "/api".to_owned() } else { format!("/apis/{}", group.name) };
         paths.extend(group.versions.iter().map(|version| format!("{base}/{version}")));
         if !group.name.is_empty() {

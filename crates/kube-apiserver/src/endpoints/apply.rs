@@ -28,7 +28,7 @@ pub async fn serve_part(scope: &Scope, request: Body, subresource: &str, part: P
     let outcome = registry
         .update(scope.kind, &scope.namespace, &scope.name, part, &mut change, &write.options, as_admit(&admission))
         .await;
-    scope.written(outcome, &write.options)
+    scope.written(outcome)
 }
 
 /// Whether fields are taken from whoever owns them.

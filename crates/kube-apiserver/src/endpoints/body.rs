@@ -4,7 +4,9 @@ use api::{Custom, TypeRef};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use machinery::codec::{self, Limits, Parsed};
+use machinery::field::{Error, Path};
 use machinery::go_text;
+use machinery::gvk::GroupKind;
 use machinery::schema::{self, FieldValidation};
 use machinery::status::Status;
 use serde_json::Value;
@@ -104,7 +106,7 @@ fn parse(scope: &Scope, bytes: &[u8], expected: &Expected) -> Result<Parsed, Sta
 
 /// Decodes a body as what it is expected to be; warnings go to the client. Content types are looked at before content.
 pub fn decode(scope: &Scope, bytes: &[u8], expected: &Expected, mode: FieldValidation) -> Result<Value, Status> {
-    if media_type(&scope.content_type) == protobuf::MEDIA_TYPE {
+    if media_type(&scope.content_type) == protobuf::MEDIA_TYPE && expected.custom.is_none() {
         let value = protobuf::decode(bytes, expected)?;
         return decode_parsed(scope, value.into(), expected, mode)
             .map_err(|reason| expected.refused(expected.kind, expected.version(), reason));
@@ -112,7 +114,11 @@ pub fn decode(scope: &Scope, bytes: &[u8], expected: &Expected, mode: FieldValid
     let parsed = parse(scope, bytes, expected)?;
     let (api_version, kind) = codec::type_meta(&parsed.value)
         .map_err(|problem| Status::bad_request(codec::unrecognized_json(expected.kind, &problem, bytes)))?;
-    check_type(expected, api_version, kind)?;
+    if expected.custom.is_some() {
+        check_custom_type(expected, bytes, &parsed.value, (api_version, kind))?;
+    } else {
+        check_type(expected, api_version, kind)?;
+    }
     decode_parsed(scope, parsed, expected, mode)
         .map_err(|reason| expected.refused(expected.kind, expected.version(), reason))
 }
@@ -152,6 +158,31 @@ pub fn decode_parsed(
     Ok(value)
 }
 
+/// An object of a custom kind says what it is, and its version is the path's before its kind is looked at.
+fn check_custom_type(expected: &Expected, bytes: &[u8], object: &Value, of: (&str, &str)) -> Result<(), Status> {
+    let (api_version, kind) = of;
+    if kind.is_empty() {
+        let problem = format!("Object 'Kind' is missing in '{}'", String::from_utf8_lossy(bytes));
+        return Err(Status::bad_request(codec::unrecognized(expected.kind, &problem, bytes)));
+    }
+    if api_version != expected.api_version {
+        return Err(other_version(expected, api_version));
+    }
+    if kind == expected.kind {
+        return Ok(());
+    }
+    let error = Error::invalid(&Path::new("kind"), kind, format!("must be {}", expected.kind));
+    let group = expected.api_version.split_once('/').map_or("", |(group, _)| group);
+    Err(Status::invalid(&GroupKind::new(group, kind), object::name(object), vec![error]))
+}
+
+fn other_version(expected: &Expected, api_version: &str) -> Status {
+    Status::bad_request(format!(
+        "the API version in the data ({api_version}) does not match the expected API version ({})",
+        expected.api_version
+    ))
+}
+
 /// A body may leave its type out; what it says must be what the path says.
 pub fn check_type(expected: &Expected, api_version: &str, kind: &str) -> Result<(), Status> {
     let own_version = api_version.is_empty() || api_version == expected.api_version;
@@ -165,19 +196,20 @@ pub fn check_type(expected: &Expected, api_version: &str, kind: &str) -> Result<
     };
     let name = if kind.is_empty() { expected.kind } else { kind };
     if schema::builtin().by_kind(group, version, name).is_none() && api::find_kind(group, version, name).is_none() {
+        let (own_group, _) = expected.api_version.split_once('/').unwrap_or_default();
+        let is_extension = own_group == api::apiextensions::GROUP;
+        let scheme = if is_extension { "pkg/apiserver/apiserver.go:55" } else { "pkg/api/legacyscheme/scheme.go:30" };
         let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
         let reason = format!(
-            "no kind {} is registered for version {} in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
+            "no kind {} is registered for version {} in scheme {}",
             go_text::quote(name),
-            go_text::quote(&api_version)
+            go_text::quote(&api_version),
+            go_text::quote(scheme)
         );
         return Err(expected.refused(name, version, reason));
     }
     if !own_version {
-        return Err(Status::bad_request(format!(
-            "the API version in the data ({api_version}) does not match the expected API version ({})",
-            expected.api_version
-        )));
+        return Err(other_version(expected, api_version));
     }
     let package = if group.is_empty() { "core" } else { group.split('.').next().unwrap_or_default() };
     let reason = format!("converting ({version}.{name}) to ({package}.{}): unknown conversion", expected.kind);
@@ -193,7 +225,7 @@ pub fn to_storage(scope: &Scope, mut object: Value) -> Result<Value, Status> {
         if let Some(default) = scope.version.default {
             default(&mut object);
         }
-        if let Some(fields) = object.as_object_mut() {
+        if let Some(fields) = object.as_object_mut().filter(|_| scope.kind.custom.is_none()) {
             fields.insert("apiVersion".to_owned(), scope.kind.storage_api_version().into());
         }
     }
@@ -203,11 +235,14 @@ pub fn to_storage(scope: &Scope, mut object: Value) -> Result<Value, Status> {
 
 /// The namespace in the object must be the request's; an object may leave it out.
 pub fn check_namespace(scope: &Scope, object: &mut Value) -> Result<(), Status> {
+    if scope.namespace.is_empty() {
+        // What lies in no namespace names none, whatever a client says.
+        object::set_metadata(object, "namespace", None);
+        return Ok(());
+    }
     let own = object::namespace(object);
     if own.is_empty() || own == scope.namespace {
-        if !scope.namespace.is_empty() {
-            object::set_metadata(object, "namespace", Some(scope.namespace.clone().into()));
-        }
+        object::set_metadata(object, "namespace", Some(scope.namespace.clone().into()));
         return Ok(());
     }
     Err(Status::bad_request("the namespace of the provided object does not match the namespace sent on the request"))

@@ -25,5 +25,5 @@ pub async fn serve(scope: &Scope, request: Body) -> Result<Response, Status> {
     let admission = scope.admission("", "", write.options.dry_run);
     let registry = &scope.server.registry;
     let outcome = registry.create(scope.kind, &scope.namespace, object, &write.options, as_admit(&admission)).await;
-    scope.written(outcome, &write.options)
+    scope.written(outcome)
 }

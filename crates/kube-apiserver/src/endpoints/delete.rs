@@ -13,6 +13,7 @@ use super::media::Output;
 use super::options::{self, List};
 use super::selector::Selector;
 use super::{Scope, as_admit, body, protobuf};
+use crate::admission::Request;
 use crate::registry::{DeleteOptions, encode, group_resource, keys, object, strategies};
 use crate::{Body, Response, body as http_body};
 
@@ -21,7 +22,7 @@ const ACCEPTED: [&str; 3] = ["application/json", "application/yaml", "applicatio
 
 pub async fn serve(scope: &Scope, request: Body) -> Result<Response, Status> {
     let options = read_options(scope, request).await?;
-    let admission = scope.admission("", &scope.name, options.dry_run);
+    let admission = Request { options: options.to_value(), ..scope.admission("", &scope.name, options.dry_run) };
     let registry = &scope.server.registry;
     let deleted = registry.delete(scope.kind, &scope.namespace, &scope.name, &options, as_admit(&admission)).await?;
     if deleted.gone && !strategies::of(scope.kind).returns_deleted() {
@@ -43,7 +44,7 @@ pub async fn serve_collection(scope: &Scope, request: Body) -> Result<Response, 
     let registry = &scope.server.registry;
     for entry in &page.entries {
         let Some((namespace, name)) = keys::parse(scope.kind, &entry.key) else { continue };
-        let admission = scope.admission("", name, options.dry_run);
+        let admission = Request { options: options.to_value(), ..scope.admission("", name, options.dry_run) };
         match registry.delete(scope.kind, namespace, name, &options, as_admit(&admission)).await {
             Ok(_) => {}
             // Somebody else was faster.
@@ -63,6 +64,10 @@ async fn read_options(scope: &Scope, request: Body) -> Result<DeleteOptions, Sta
     let given = if bytes.is_empty() { Value::Null } else { parse(scope, &bytes)? };
     let mut options = options::delete(&scope.query, &given)?;
     options.orphan_by_default = scope.kind.orphan_by_default;
+    let is_silent = options.propagation.is_none() && options.orphan_dependents.is_none();
+    if let Some(warning) = scope.kind.delete_warning.filter(|_| is_silent) {
+        scope.ctx.warn(warning);
+    }
     Ok(options)
 }
 

@@ -40,16 +40,23 @@ pub async fn serve(scope: &Scope) -> Result<Response, Status> {
     }
     let options = List::parse(&scope.query, false)?;
     let selector = Selector::parse(scope)?;
-    let page = read(scope, &options, &selector).await?;
+    answer(scope, read(scope, &options, &selector).await?)
+}
+
+/// The list as it was asked for.
+pub fn answer(scope: &Scope, page: Page) -> Result<Response, Status> {
     match &scope.output {
         Output::Object => stored(scope, page),
         Output::Table(version) => {
             let include = Include::of(&scope.query)?;
             let mut rows = Vec::with_capacity(page.entries.len());
-            for entry in &page.entries {
-                let stored = encode::decode(&entry.value)?;
-                let mut sent = stored.clone();
-                scope.convert_from_storage(&mut sent);
+            let mut objects =
+                page.entries.iter().map(|entry| encode::decode(&entry.value)).collect::<Result<Vec<_>, _>>()?;
+            if let Some(rank) = scope.kind.row_rank {
+                objects.sort_by_key(rank);
+            }
+            for stored in objects {
+                let sent = scope.sent(&stored)?;
                 rows.push(table::row(
                     (scope.kind, scope.version),
                     version,
@@ -160,7 +167,9 @@ pub async fn wait_for(scope: &Scope, revision: u64) -> Result<(), Status> {
 
 /// ListMeta of a page.
 pub fn list_metadata(page: &Page) -> Value {
-    let mut metadata = json!({ "resourceVersion": page.revision.to_string() });
+    // What was made for the question is of no revision.
+    let of_store = page.revision > 0;
+    let mut metadata = if of_store { json!({ "resourceVersion": page.revision.to_string() }) } else { json!({}) };
     if let Some(next) = &page.next {
         metadata["continue"] = next.clone().into();
     }
@@ -178,17 +187,20 @@ pub fn stored(scope: &Scope, page: Page) -> Result<Response, Status> {
         list_metadata(&page)
     );
     let prefix = Bytes::from(encode::prefix_of(scope.kind.kind, &scope.version.api_version(scope.kind)));
+    if scope.kind.custom.is_some() {
+        return Ok(body::json_line(StatusCode::OK, custom(scope, &page)?.to_string().as_bytes()));
+    }
     let convert = scope.version.convert.is_some();
     let total: usize = page.entries.iter().map(|entry| entry.value.len()).sum();
     if total <= CHUNK_BYTES || convert {
-        let mut bytes = BytesMut::with_capacity(head.len() + total + 2);
+        let mut bytes = BytesMut::with_capacity(head.len() + total + 3);
         bytes.extend_from_slice(head.as_bytes());
         for (index, entry) in page.entries.iter().enumerate() {
             let value = if convert { scope.in_version(&entry.value)? } else { entry.value.clone() };
             let own = if convert { prefix.len() } else { encode::prefix(scope.kind).len() };
             push_item(&mut bytes, index == 0, &value, own);
         }
-        bytes.extend_from_slice(b"]}");
+        bytes.extend_from_slice(b"]}\n");
         return Ok(body::json_bytes(StatusCode::OK, bytes.freeze()));
     }
     let own = encode::prefix(scope.kind).len();
@@ -207,13 +219,34 @@ pub fn stored(scope: &Scope, page: Page) -> Result<Response, Status> {
                 return Some(Ok(bytes.freeze()));
             }
         }
-        bytes.extend_from_slice(b"]}");
+        bytes.extend_from_slice(b"]}\n");
         done = true;
         Some(Ok(bytes.freeze()))
     });
     let mut response = Response::new(body::stream(futures::stream::iter(chunks)));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
+}
+
+/// The list of a custom kind, converted all at once; its items carry their types.
+fn custom(scope: &Scope, page: &Page) -> Result<Value, Status> {
+    let items: Result<Vec<Value>, Status> = page.entries.iter().map(|entry| encode::decode(&entry.value)).collect();
+    let mut items = items?;
+    if let Some(custom) = scope.kind.custom {
+        items = custom.read(items, scope.version.name)?;
+        items.iter_mut().for_each(|item| custom.canonicalize(item));
+    }
+    let mut metadata = list_metadata(page);
+    if page.next.is_none() {
+        // Lists without types always say how they go on.
+        metadata["continue"] = "".into();
+    }
+    Ok(json!({
+        "apiVersion": scope.version.api_version(scope.kind),
+        "items": items,
+        "kind": scope.kind.list_kind,
+        "metadata": metadata,
+    }))
 }
 
 /// Everything of a stored object but its type, which takes up the first `own` bytes.

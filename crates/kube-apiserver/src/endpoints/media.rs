@@ -70,6 +70,10 @@ impl<'a> Range<'a> {
         matches!(self.media, "application/json" | "application/yaml" | "application/*" | "*/*")
     }
 
+    fn is_known(&self) -> bool {
+        self.is_json() || ACCEPTED.contains(&self.media)
+    }
+
     /// What can be answered for this range: a Table has no form in protobuf.
     fn offer(&self) -> Option<(Output, Encoding)> {
         match self.media {
@@ -84,14 +88,26 @@ impl<'a> Range<'a> {
     }
 }
 
-/// Whether one of a request's media ranges names this group, version and kind by `g`, `v` and `as`.
-pub(crate) fn accepts(headers: &HeaderMap, group: &str, version: &str, kind: &str) -> bool {
+/// Whether discovery is wanted in its aggregated form, where it has one; an error where it is wanted in none that it has.
+pub(crate) fn wants_aggregated(headers: &HeaderMap, has_aggregated: bool) -> Result<bool, Status> {
     let text = accept(headers);
-    Range::parse_all(&text).iter().any(|(_, range)| {
-        range.is_json()
-            && range.parameter("as") == Some(kind)
-            && range.parameter("v") == Some(version)
-            && range.parameter("g") == Some(group)
+    let ranges = Range::parse_all(&text);
+    if ranges.is_empty() {
+        return Ok(false);
+    }
+    let offer = |range: &Range| match range.parameter("as") {
+        None => range.is_known().then_some(false),
+        Some(kind) => {
+            let named = kind == "APIGroupDiscoveryList"
+                && range.parameter("v") == Some("v2")
+                && range.parameter("g") == Some("apidiscovery.k8s.io");
+            (named && has_aggregated && range.is_json()).then_some(true)
+        }
+    };
+    let mut offers = ranges.iter().filter(|(quality, _)| *quality > 0).filter_map(|(_, range)| offer(range));
+    offers.next().ok_or_else(|| match ranges.iter().any(|(_, range)| range.is_known()) {
+        true => Status::not_acceptable(&ACCEPTED),
+        false => not_acceptable(false),
     })
 }
 
@@ -111,18 +127,23 @@ fn accept(headers: &HeaderMap) -> String {
 }
 
 impl Output {
-    /// The first form, in the client's order, that there is.
-    pub fn negotiate(headers: &HeaderMap, is_list: bool) -> Result<Self, Status> {
+    /// The first form, in the client's order, that there is. Objects of custom kinds have none in protobuf, their metadata has.
+    pub fn negotiate(headers: &HeaderMap, is_list: bool, custom: bool) -> Result<Self, Status> {
         let text = accept(headers);
         let ranges = Range::parse_all(&text);
         if ranges.is_empty() {
             return Ok(Self::Object);
         }
-        let known = ranges.iter().any(|(_, range)| range.is_json() || ACCEPTED.contains(&range.media));
+        let known = ranges.iter().any(|(_, range)| range.is_known());
         for (_, range) in ranges.iter().filter(|(quality, _)| *quality > 0) {
-            if let Some((output, _)) = range.offer() {
-                return Ok(output);
+            match range.offer() {
+                Some((Self::Object, Encoding::Protobuf)) if custom => {}
+                Some((output, _)) => return Ok(output),
+                None => {}
             }
+        }
+        if custom && ranges.iter().all(|(_, range)| range.media == protobuf::MEDIA_TYPE) {
+            return Err(Status::not_acceptable(&ACCEPTED));
         }
         if known && ranges.iter().any(|(_, range)| range.is_json()) {
             return Err(Status::not_acceptable(&ACCEPTED));
@@ -210,7 +231,7 @@ mod tests {
     fn negotiate(accept: &str) -> Result<Output, Status> {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, accept.parse().unwrap());
-        Output::negotiate(&headers, false)
+        Output::negotiate(&headers, false, false)
     }
 
     #[test]
@@ -236,6 +257,37 @@ mod tests {
         let table = "application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io";
         check(&format!("{table},*/*"), Encoding::Json, Output::Object);
         assert_eq!(negotiate(table).unwrap_err().code(), 406);
+    }
+
+    #[test]
+    fn discovery_comes_in_the_forms_that_there_are_or_not_at_all() {
+        let wants = |accept: &str, has_aggregated| {
+            let headers = HeaderMap::from_iter([(header::ACCEPT, accept.parse().unwrap())]);
+            wants_aggregated(&headers, has_aggregated)
+        };
+        let aggregated = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+        let old = aggregated.replace("v2", "v2beta1");
+        assert!(wants(aggregated, true).unwrap());
+        assert!(wants(&format!("{old},{aggregated},application/json"), true).unwrap());
+        assert!(!wants(&format!("application/json,{aggregated}"), true).unwrap());
+        assert!(!wants(&format!("{old},application/json"), true).unwrap());
+        assert!(!wants("*/*", false).unwrap());
+        for (accept, has_aggregated) in [(old.as_str(), true), (aggregated, false)] {
+            let refused = wants(accept, has_aggregated).unwrap_err();
+            assert!(refused.message().starts_with("only the following media types are accepted:"), "{accept}");
+        }
+        assert_eq!(wants("text/plain", true).unwrap_err().code(), 406);
+    }
+
+    #[test]
+    fn cbor_is_not_served() {
+        // Upstream's gate for it is off.
+        for accept in ["application/cbor", "application/cbor-seq"] {
+            let refused = negotiate(accept).unwrap_err();
+            assert_eq!(refused.code(), 406);
+            assert!(refused.message().starts_with("406: Not Acceptable"), "{accept}");
+        }
+        assert_eq!(negotiate("application/cbor,application/json").unwrap(), Output::Object);
     }
 
     #[test]

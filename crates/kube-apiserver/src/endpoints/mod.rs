@@ -6,6 +6,7 @@
 mod apply;
 mod body;
 mod compress;
+mod computed;
 mod continue_token;
 mod create;
 mod delete;
@@ -22,29 +23,34 @@ mod subresources;
 mod update;
 mod watch;
 
+pub use apply::MEDIA_TYPE as APPLY_MEDIA_TYPE;
 use std::sync::Arc;
 
 use api::{Kind, Verb, Version};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, header};
 use machinery::schema;
 use machinery::status::Status;
 use serde_json::Value;
 
 use crate::admission::{self, Chain};
-use crate::registry::{Admit, Outcome, WriteOptions, encode};
-use crate::{Body, Context, Response, Server, body as http_body};
+use crate::apiextensions::KindSet;
+use crate::registry::{Admit, Outcome, encode, group_resource};
+use crate::{Body, Context, RequestInfo, Response, Server, body as http_body};
 use media::{Encoding, Output};
 pub(crate) use options::Query;
 pub(crate) use subresources::{PART_VERBS, is_served};
 
-pub(crate) use media::accepts;
+pub(crate) use media::wants_aggregated;
 
 /// Subresources that are streams or proxies: their answers come from kubelets, pods and services.
 const CONNECT: &[&str] = &["attach", "exec", "log", "portforward", "proxy"];
 
 /// Answers every request that the chain does not answer itself.
 pub async fn dispatch(server: &Arc<Server>, ctx: Arc<Context>, request: http::Request<Body>) -> Response {
+    if let Some(service) = server.aggregator.route(&ctx.info.path) {
+        return crate::aggregator::serve(server, &ctx, &service, request).await;
+    }
     let compressed = compress::is_wanted(&ctx, &request);
     let response = answer(server, ctx, request).await;
     if compressed { compress::apply(response).await } else { response }
@@ -57,10 +63,11 @@ async fn answer(server: &Arc<Server>, ctx: Arc<Context>, request: http::Request<
         return style.apply(response).await;
     }
     let style = pretty::Style::of(&ctx, &request);
-    if !crate::discovery::is_served(&ctx.info.path) {
+    let kinds = server.registry.kinds();
+    if !crate::discovery::is_served(&kinds, &ctx.info.path) || is_misplaced(&kinds, &ctx.info) {
         return style.apply(nowhere()).await;
     }
-    let response = match resource(server, &ctx, request).await {
+    let response = match resource(server, &kinds, &ctx, request).await {
         Ok(response) => response,
         Err(status) => http_body::status(&status),
     };
@@ -69,16 +76,33 @@ async fn answer(server: &Arc<Server>, ctx: Arc<Context>, request: http::Request<
 
 fn plain_path(server: &Server, ctx: &Context, method: &Method, uri: &http::Uri, headers: &HeaderMap) -> Response {
     let answered = match method {
-        &Method::GET | &Method::HEAD => match crate::discovery::serve(server, &ctx.info.path, headers) {
-            Some(response) => Some(response),
-            None => crate::openapi::serve(&ctx.info.path, headers, uri.query().unwrap_or_default()),
-        },
+        &Method::GET | &Method::HEAD => {
+            let (path, query) = (ctx.info.path.as_str(), uri.query().unwrap_or_default());
+            // What other servers serve is shown beside what is served here.
+            let merged = server.aggregator.discovery(server, path, headers);
+            merged
+                .or_else(|| server.aggregator.openapi(server, path, headers))
+                .or_else(|| crate::discovery::serve(server, path, headers))
+                .or_else(|| crate::openapi::serve(&server.registry.kinds(), path, headers, query))
+        }
         _ => None,
     };
-    answered.unwrap_or_else(|| match crate::discovery::is_served(&ctx.info.path) {
+    answered.unwrap_or_else(|| match crate::discovery::is_served(&server.registry.kinds(), &ctx.info.path) {
         true => http_body::status(&Status::not_found_path()),
         false => nowhere(),
     })
+}
+
+/// Whether a custom kind is asked for where it is not: a cluster's object in a namespace, or one of a namespace in none. A
+/// right to the one is so never taken for a right to the other.
+fn is_misplaced(kinds: &KindSet, info: &RequestInfo) -> bool {
+    let found = kinds.find(&info.api_group, &info.api_version, &info.resource);
+    let Some((kind, _)) = found.filter(|(kind, _)| kind.custom.is_some()) else { return false };
+    match (kind.namespaced, info.namespace.is_empty()) {
+        (true, true) => !matches!(info.verb.as_str(), "list" | "watch"),
+        (false, false) => true,
+        _ => false,
+    }
 }
 
 /// The answer below no API: plain text.
@@ -102,10 +126,15 @@ pub(crate) struct Scope {
     pub content_type: String,
 }
 
-async fn resource(server: &Arc<Server>, ctx: &Arc<Context>, request: http::Request<Body>) -> Result<Response, Status> {
+async fn resource(
+    server: &Arc<Server>,
+    kinds: &KindSet,
+    ctx: &Arc<Context>,
+    request: http::Request<Body>,
+) -> Result<Response, Status> {
     let info = &ctx.info;
     let (kind, version) =
-        api::find(&info.api_group, &info.api_version, &info.resource).ok_or_else(Status::not_found_path)?;
+        kinds.find(&info.api_group, &info.api_version, &info.resource).ok_or_else(Status::not_found_path)?;
     let path_name = info.parts.get(1).cloned().unwrap_or_default();
     let is_namespace_itself = info.parts.first().is_some_and(|part| part == "namespaces") && !kind.namespaced;
     let namespace = if kind.namespaced { info.namespace.clone() } else { String::new() };
@@ -130,7 +159,7 @@ async fn resource(server: &Arc<Server>, ctx: &Arc<Context>, request: http::Reque
     }
     let (parts, body) = request.into_parts();
     let is_list = path_name.is_empty();
-    let output = Output::negotiate(&parts.headers, is_list && parts.method == Method::GET)?;
+    let output = Output::negotiate(&parts.headers, is_list && parts.method == Method::GET, kind.custom.is_some())?;
     let content_type =
         parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let mut scope = Scope {
@@ -142,7 +171,7 @@ async fn resource(server: &Arc<Server>, ctx: &Arc<Context>, request: http::Reque
         name: path_name,
         query: Query::parse(parts.uri.query().unwrap_or_default()),
         output,
-        encoding: Encoding::of(&parts.headers),
+        encoding: if kind.custom.is_some() { Encoding::Json } else { Encoding::of(&parts.headers) },
         content_type: content_type.to_owned(),
     };
     if !info.subresource.is_empty() {
@@ -150,9 +179,11 @@ async fn resource(server: &Arc<Server>, ctx: &Arc<Context>, request: http::Reque
     }
     let verb = verb_of(&scope, &parts.method).ok_or_else(Status::method_not_allowed)?;
     if !kind.verbs.contains(&verb) {
-        return Err(Status::method_not_allowed());
+        return Err(not_offered(kind, verb));
     }
     match verb {
+        Verb::Get if kind.is_computed => computed::get(&scope).await,
+        Verb::List if kind.is_computed => computed::list(&scope).await,
         Verb::Get => get::serve(&scope),
         Verb::List => list::serve(&scope).await,
         Verb::Watch => {
@@ -167,6 +198,17 @@ async fn resource(server: &Arc<Server>, ctx: &Arc<Context>, request: http::Reque
         Verb::Delete => delete::serve(&scope, body).await,
         Verb::DeleteCollection => delete::serve_collection(&scope, body).await,
     }
+}
+
+/// The answer to a verb that the kind does not have.
+fn not_offered(kind: &Kind, verb: Verb) -> Status {
+    if kind.custom.is_none() {
+        return Status::method_not_allowed();
+    }
+    // All verbs are there until the definition is being deleted.
+    let verb = verb.as_str();
+    Status::method_not_supported(&group_resource(kind), verb)
+        .with_message(format!("{verb} not allowed while custom resource definition is terminating"))
 }
 
 /// The verb that a method means on the collection or on an object; over all namespaces one can only read.
@@ -190,7 +232,7 @@ fn verb_of(scope: &Scope, method: &Method) -> Option<Verb> {
 
 impl Scope {
     pub fn chain(&self) -> Arc<Chain> {
-        self.server.registry.admission(|| Chain::new(&self.server)).clone()
+        self.server.admission.clone()
     }
 
     /// Admission for this request, to be handed to the registry.
@@ -204,15 +246,12 @@ impl Scope {
             name: name.to_owned(),
             dry_run,
             ctx: self.ctx.clone(),
+            options: options::shown(&self.query),
         }
     }
 
-    /// The answer to a write: what the registry wrote, in the form asked for, with its warnings.
-    pub fn written(&self, outcome: Result<Outcome, Status>, options: &WriteOptions) -> Result<Response, Status> {
-        // A refused write has its warnings too.
-        for warning in options.warnings.lock().drain(..) {
-            self.ctx.warn(warning);
-        }
+    /// The answer to a write: what the registry wrote, in the form asked for.
+    pub fn written(&self, outcome: Result<Outcome, Status>) -> Result<Response, Status> {
         let outcome = outcome?;
         let code = if outcome.created { StatusCode::CREATED } else { StatusCode::OK };
         self.object(code, &outcome.bytes)
@@ -221,24 +260,19 @@ impl Scope {
     /// An answer that is one stored object.
     pub fn object(&self, code: StatusCode, stored: &Bytes) -> Result<Response, Status> {
         if matches!(self.output, Output::Object) {
-            // A line of its own, as upstream ends every object.
-            let object = self.in_version(stored)?;
-            let mut line = BytesMut::with_capacity(object.len() + 1);
-            line.extend_from_slice(&object);
-            line.extend_from_slice(b"\n");
-            return Ok(http_body::json_bytes(code, line.freeze()));
+            return Ok(http_body::json_line(code, &self.in_version(stored)?));
         }
         let object = self.value_in_version(stored)?;
         let object = self.output.shape_object(self, object)?;
-        Ok(http_body::json_bytes(code, object.to_string()))
+        Ok(self.value(code, &object))
     }
 
     /// Stored bytes as this request's version has them. Most versions differ in their first bytes only.
     pub fn in_version(&self, stored: &Bytes) -> Result<Bytes, Status> {
-        if self.version.storage {
+        if self.version.storage && self.kind.custom.is_none() {
             return Ok(stored.clone());
         }
-        if self.version.convert.is_some() {
+        if self.version.convert.is_some() || self.kind.custom.is_some() {
             return Ok(self.value_in_version(stored)?.to_string().into());
         }
         let tail = stored.strip_prefix(encode::prefix(self.kind).as_bytes());
@@ -249,13 +283,21 @@ impl Scope {
     }
 
     pub fn value_in_version(&self, stored: &[u8]) -> Result<Value, Status> {
-        let mut object = encode::decode(stored)?;
+        let mut object = encode::in_version(self.kind, self.version, encode::decode(stored)?)?;
         self.convert_from_storage(&mut object);
         Ok(object)
     }
 
+    /// A stored object as it is sent.
+    pub fn sent(&self, stored: &Value) -> Result<Value, Status> {
+        let mut object = encode::in_version(self.kind, self.version, stored.clone())?;
+        self.convert_from_storage(&mut object);
+        Ok(object)
+    }
+
+    /// From the storage form; objects of custom kinds are in the request's version from the moment they are read.
     pub fn convert_from_storage(&self, object: &mut Value) {
-        if self.version.storage {
+        if self.version.storage || self.kind.custom.is_some() {
             return;
         }
         if let Some(convert) = &self.version.convert {
@@ -271,7 +313,7 @@ impl Scope {
 
     /// A virtual or computed object as answer.
     pub fn value(&self, code: StatusCode, object: &Value) -> Response {
-        http_body::json_bytes(code, object.to_string())
+        http_body::json_line(code, object.to_string().as_bytes())
     }
 }
 

@@ -102,8 +102,23 @@ impl Write {
             subresource: scope.ctx.info.subresource.clone(),
             is_settled: false,
         };
-        Ok(Self { options: WriteOptions { dry_run, owner, ..WriteOptions::default() }, field_validation })
+        Ok(Self { options: WriteOptions { dry_run, owner }, field_validation })
     }
+}
+
+/// The options of a write as admission shows them to others.
+pub fn shown(query: &Query) -> Value {
+    let mut options = serde_json::Map::new();
+    let dry_run: Vec<&str> = query.all("dryRun").collect();
+    if !dry_run.is_empty() {
+        options.insert("dryRun".to_owned(), dry_run.into());
+    }
+    for key in ["fieldManager", "fieldValidation"] {
+        if let Some(value) = query.get(key).filter(|value| !value.is_empty()) {
+            options.insert(key.to_owned(), value.into());
+        }
+    }
+    Value::Object(options)
 }
 
 /// Who a writer is: by the name it gives, else by its program's.

@@ -21,6 +21,8 @@ use super::{Scope, apply, as_admit};
 use crate::registry::{Change, Part, group_kind};
 use crate::{Body, Response};
 
+const CUSTOM_ACCEPTED: [&str; 3] = ["application/json-patch+json", "application/merge-patch+json", apply::MEDIA_TYPE];
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PatchType {
     Json,
@@ -29,11 +31,13 @@ pub enum PatchType {
 }
 
 impl PatchType {
-    pub fn of(content_type: &str) -> Result<Self, Status> {
+    /// Objects of custom kinds have no strategy to merge by.
+    pub fn of(content_type: &str, custom: bool) -> Result<Self, Status> {
         match body::media_type(content_type) {
             "application/json-patch+json" => Ok(Self::Json),
             "application/merge-patch+json" => Ok(Self::Merge),
-            "application/strategic-merge-patch+json" => Ok(Self::Strategic),
+            "application/strategic-merge-patch+json" if !custom => Ok(Self::Strategic),
+            other if custom => Err(Status::unsupported_media_type(other, &CUSTOM_ACCEPTED)),
             _ => Err(Status::failure(415, reason::UNSUPPORTED_MEDIA_TYPE, "415: Unsupported Media Type")
                 .with_details(StatusDetails::default())),
         }
@@ -49,7 +53,7 @@ pub async fn serve_part(scope: &Scope, request: Body, subresource: &str, part: P
     if body::media_type(&scope.content_type) == apply::MEDIA_TYPE {
         return apply::serve_part(scope, request, subresource, part).await;
     }
-    let kind = PatchType::of(&scope.content_type)?;
+    let kind = PatchType::of(&scope.content_type, scope.kind.custom.is_some())?;
     let bytes = body::read(scope, request).await?;
     let write = Write::parse(scope, "PatchOptions")?;
     let mut change = Patch { scope, kind, bytes, mode: write.field_validation };
@@ -60,7 +64,7 @@ pub async fn serve_part(scope: &Scope, request: Body, subresource: &str, part: P
     let outcome = registry
         .update(scope.kind, &scope.namespace, &scope.name, part, &mut change, &write.options, as_admit(&admission))
         .await;
-    scope.written(outcome, &write.options)
+    scope.written(outcome)
 }
 
 struct Patch<'s> {
@@ -175,4 +179,21 @@ fn sort_touched_by_json(object: &mut Value, bytes: &[u8]) {
 fn sort(fields: &mut serde_json::Map<String, Value>) {
     let sorted: BTreeMap<String, Value> = std::mem::take(fields).into_iter().collect();
     fields.extend(sorted);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn custom_kinds_have_no_strategic_merge() {
+        let strategic = "application/strategic-merge-patch+json";
+        assert_eq!(PatchType::of(strategic, false).unwrap(), PatchType::Strategic);
+        let refused = PatchType::of(strategic, true).unwrap_err();
+        assert_eq!(refused.code(), 415);
+        assert!(refused.message().ends_with(
+            "include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"
+        ));
+        assert_eq!(PatchType::of("application/json", false).unwrap_err().message(), "415: Unsupported Media Type");
+    }
 }

@@ -69,7 +69,7 @@ impl Style {
             write_yaml(&mut text, &value, 0);
             text
         } else {
-            format!("{value:#}\n")
+            format!("{value:#}")
         };
         Response::from_parts(parts, body::full(text))
     }

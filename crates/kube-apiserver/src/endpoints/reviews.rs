@@ -8,7 +8,7 @@ use super::body::{self, Expected};
 use super::options::Write;
 use super::{Scope, as_admit, subresources};
 use crate::admission::Operation;
-use crate::registry::Admit;
+use crate::registry::{Admit, managed_fields};
 use crate::{Body, Response, authentication, authorization};
 
 pub async fn serve(scope: &Scope, request: Body) -> Result<Response, Status> {
@@ -20,6 +20,10 @@ pub async fn serve(scope: &Scope, request: Body) -> Result<Response, Status> {
     let mut object = body::decode(scope, &bytes, &Expected::of(scope), write.field_validation)?;
     body::check_namespace(scope, &mut object)?;
     scope.kind.default(&mut object)?;
+    managed_fields::track(scope.kind, &write.options.owner, &mut object, None);
+    if let Some(own) = scope.version.type_ref(scope.kind) {
+        schema::canonicalize(&own.types, own.id, &mut object);
+    }
     let admission = scope.admission("", "", write.options.dry_run);
     as_admit(&admission).mutate(scope.kind, Operation::Create, &mut object, None).await?;
     admission.validate(scope.kind, Operation::Create, Some(&object), None).await?;
@@ -28,7 +32,7 @@ pub async fn serve(scope: &Scope, request: Body) -> Result<Response, Status> {
     let mut answer = if scope.kind.group == authorization::review::GROUP {
         authorization::review::review(&server.authorizer, scope.kind.kind, user, &scope.namespace, object)?
     } else {
-        authentication::review(server, scope.kind.kind, user, object)?
+        authentication::review(server, scope.kind.kind, user, object).await?
     };
     if let Some(own) = scope.version.type_ref(scope.kind) {
         schema::canonicalize(&own.types, own.id, &mut answer);

@@ -2,19 +2,20 @@
 
 use std::sync::Arc;
 
-use api::Kind;
+use api::{Custom, Kind, Version};
 use machinery::status::Status;
 use machinery::{fields, labels};
 use store::Entry;
 
 use super::Scope;
-use crate::registry::Attrs;
+use crate::registry::{Attrs, encode};
 
 const METADATA_FIELDS: [&str; 2] = ["metadata.name", "metadata.namespace"];
 
 /// Both selectors of a request, checked against the kind.
 pub struct Selector {
     kind: &'static Kind,
+    version: &'static Version,
     labels: labels::Selector,
     fields: fields::Selector,
     /// Field labels of this version with the values of the stored form; empty when they are the kind's own.
@@ -28,14 +29,18 @@ impl Selector {
         let fields = fields::Selector::parse(scope.query.get("fieldSelector").unwrap_or_default());
         let fields = fields.map_err(Status::bad_request)?;
         let selectable = scope.version.selectable(scope.kind);
+        let own = scope.kind.custom.map(|custom| custom.selectable(scope.version.name)).unwrap_or_default();
         for requirement in fields.requirements() {
             let label = requirement.field.as_str();
-            if !METADATA_FIELDS.contains(&label) && !selectable.iter().any(|field| field.label == label) {
+            let known = METADATA_FIELDS.contains(&label)
+                || selectable.iter().any(|field| field.label == label)
+                || own.iter().any(|field| field == label);
+            if !known {
                 return Err(Status::bad_request(scope.kind.field_selector_style.message(scope.kind, label)));
             }
         }
         let renamed = scope.version.selectable_fields.unwrap_or_default();
-        Ok(Self { kind: scope.kind, labels, fields, renamed })
+        Ok(Self { kind: scope.kind, version: scope.version, labels, fields, renamed })
     }
 
     /// Narrows to one object.
@@ -63,6 +68,9 @@ impl Selector {
         if !self.labels.matches(|key| attrs.label(key)) {
             return false;
         }
+        if let Some(custom) = self.kind.custom {
+            return self.fields_match(custom, entry, attrs);
+        }
         if self.renamed.is_empty() {
             return self.fields.matches(|label| Some(attrs.field(label)));
         }
@@ -71,6 +79,22 @@ impl Selector {
         self.fields.matches(|label| {
             let field = self.renamed.iter().find(|field| field.label == label);
             Some(field.map_or_else(|| attrs.field(label).to_owned(), |field| (field.value)(&object)))
+        })
+    }
+
+    /// Fields of custom kinds are read off the version that the request asks for.
+    fn fields_match(&self, custom: &dyn Custom, entry: &Arc<Entry<Attrs>>, attrs: &Attrs) -> bool {
+        let needs_object = |field: &str| !METADATA_FIELDS.contains(&field);
+        if !self.fields.requirements().iter().any(|requirement| needs_object(&requirement.field)) {
+            return self.fields.matches(|label| Some(attrs.field(label)));
+        }
+        let object =
+            encode::decode(&entry.value).and_then(|stored| encode::in_version(self.kind, self.version, stored));
+        // What cannot be brought into the version has no fields there.
+        let object = object.unwrap_or_default();
+        self.fields.matches(|label| {
+            let metadata = METADATA_FIELDS.contains(&label).then(|| attrs.field(label).to_owned());
+            Some(metadata.unwrap_or_else(|| custom.selected(self.version.name, label, &object)))
         })
     }
 }

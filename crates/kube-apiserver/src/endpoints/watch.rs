@@ -23,6 +23,7 @@ use super::media::{Encoding, Output};
 use super::options::List;
 use super::protobuf;
 use super::selector::Selector;
+use crate::metrics::WatchCounters;
 use crate::registry::{Attrs, encode, keys, object};
 use crate::table::{self, Include};
 use crate::{BoxError, Response, body};
@@ -45,6 +46,8 @@ pub async fn serve(scope: Scope, name: &str) -> Result<Response, Status> {
         })?,
     };
     let timeout = timeout(&scope, &options);
+    let (kind, served) = (scope.kind, scope.version.name);
+    let counters = scope.server.metrics.watch(kind.group, served, kind.plural);
     let mut stream = Stream {
         encoder: Encoder { scope, include, columns_sent: false },
         selector,
@@ -54,11 +57,13 @@ pub async fn serve(scope: Scope, name: &str) -> Result<Response, Status> {
         next_bookmark: Instant::now() + BOOKMARK_INTERVAL,
         end: Instant::now() + timeout,
         over: false,
+        counters,
     };
     stream.begin(&options, version).await?;
     let media_type = if stream.encoder.is_protobuf() { protobuf::STREAM_MEDIA_TYPE } else { "application/json" };
     let events = futures::stream::unfold(stream, |mut stream| async move {
         let event = stream.next().await?;
+        stream.counters.sent(event.len());
         Some((Ok::<Bytes, BoxError>(event), stream))
     });
     let mut response = Response::new(body::stream(events));
@@ -78,6 +83,7 @@ fn timeout(scope: &Scope, options: &List) -> Duration {
 }
 
 struct Stream {
+    counters: WatchCounters,
     encoder: Encoder,
     selector: Selector,
     /// Events that are due before those of the store.
@@ -231,8 +237,7 @@ impl Encoder {
         if let Some(revision) = revision {
             object::set_metadata(&mut object, "resourceVersion", Some(revision.to_string().into()));
         }
-        let mut sent = object.clone();
-        self.scope.convert_from_storage(&mut sent);
+        let sent = self.scope.sent(&object)?;
         let shaped = match &self.scope.output {
             Output::Object => sent,
             Output::Partial(version) | Output::PartialList(version) => table::partial(version, &sent),

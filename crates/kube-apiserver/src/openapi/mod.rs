@@ -10,12 +10,13 @@ mod v2;
 mod v3;
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
+use crate::apiextensions::KindSet;
 use crate::{Response, body, discovery};
 
 /// What the documents call themselves.
@@ -37,20 +38,21 @@ impl Document {
 }
 
 /// Answers a path of OpenAPI; `None` for other paths.
-pub fn serve(path: &str, headers: &HeaderMap, query: &str) -> Option<Response> {
+pub fn serve(kinds: &KindSet, path: &str, headers: &HeaderMap, query: &str) -> Option<Response> {
     match path.trim_end_matches('/') {
         "/openapi/v2" => {
             let accept: Vec<&str> =
                 headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
             let accept = accept.join(",");
             if accept.contains(PROTOBUF) || accept.contains(PROTOBUF_OLD) {
-                return Some(answer(proto_document(), "application/octet-stream", headers, false));
+                return Some(answer(&proto_document(kinds), "application/octet-stream", headers, false));
             }
-            Some(answer(v2_document(), "application/json", headers, false))
+            Some(answer(&v2_document(kinds), "application/json", headers, false))
         }
-        "/openapi/v3" => Some(answer(&v3_documents().index, "application/json", headers, false)),
+        "/openapi/v3" => Some(answer(&v3_documents(kinds).index, "application/json", headers, false)),
         path => {
-            let document = v3_documents().documents.get(path.strip_prefix("/openapi/v3/")?)?;
+            let documents = v3_documents(kinds);
+            let document = documents.documents.get(path.strip_prefix("/openapi/v3/")?)?;
             let hash = crate::request_info::query_value(query, "hash");
             // A document asked for by its hash never changes under that address.
             let immutable = hash.as_deref() == Some(&document.hash);
@@ -80,15 +82,17 @@ fn answer(document: &Document, content_type: &'static str, headers: &HeaderMap, 
     response
 }
 
-fn v2_document() -> &'static Document {
-    static DOCUMENT: OnceLock<Document> = OnceLock::new();
-    DOCUMENT.get_or_init(|| Document::new(v2::document().to_string()))
+fn v2_document(kinds: &KindSet) -> Arc<Document> {
+    kinds.cached(|kinds| V2(Arc::new(Document::new(v2::document(kinds).to_string())))).0.clone()
 }
 
-fn proto_document() -> &'static Document {
-    static DOCUMENT: OnceLock<Document> = OnceLock::new();
-    DOCUMENT.get_or_init(|| Document::new(proto::encode(&v2::document())))
+fn proto_document(kinds: &KindSet) -> Arc<Document> {
+    kinds.cached(|kinds| V2Proto(Arc::new(Document::new(proto::encode(&v2::document(kinds)))))).0.clone()
 }
+
+/// The two forms of the v2 document, told apart by their types in the cache of the kinds.
+struct V2(Arc<Document>);
+struct V2Proto(Arc<Document>);
 
 struct V3 {
     index: Document,
@@ -96,12 +100,11 @@ struct V3 {
     documents: BTreeMap<String, Document>,
 }
 
-fn v3_documents() -> &'static V3 {
-    static DOCUMENTS: OnceLock<V3> = OnceLock::new();
-    DOCUMENTS.get_or_init(|| {
-        let documents: BTreeMap<String, Document> = v3::group_versions()
+fn v3_documents(kinds: &KindSet) -> Arc<V3> {
+    kinds.cached(|kinds| {
+        let documents: BTreeMap<String, Document> = v3::group_versions(kinds)
             .into_iter()
-            .map(|(path, group, version)| (path, Document::new(v3::document(group, version).to_string())))
+            .map(|(path, group, version)| (path, Document::new(v3::document(kinds, group, version).to_string())))
             .collect();
         let mut paths = serde_json::Map::new();
         for (path, document) in &documents {
@@ -118,7 +121,7 @@ mod tests {
     use super::*;
 
     fn get(path: &str, headers: &HeaderMap) -> Response {
-        serve(path, headers, "").unwrap()
+        serve(&KindSet::builtin(), path, headers, "").unwrap()
     }
 
     #[test]
@@ -144,9 +147,10 @@ mod tests {
                 assert!(document.pointer(place).unwrap().get(name).is_some(), "{reference}");
             }
         };
-        check(v2::document(), "/definitions", "#/definitions/");
-        for (_, group, version) in v3::group_versions() {
-            check(v3::document(group, version), "/components/schemas", "#/components/schemas/");
+        let kinds = &KindSet::builtin();
+        check(v2::document(kinds), "/definitions", "#/definitions/");
+        for (_, group, version) in v3::group_versions(kinds) {
+            check(v3::document(kinds, group, version), "/components/schemas", "#/components/schemas/");
         }
     }
 
@@ -162,11 +166,11 @@ mod tests {
 
     #[test]
     fn the_index_leads_to_every_document() {
-        let index: Value = serde_json::from_slice(&v3_documents().index.bytes).unwrap();
+        let index: Value = serde_json::from_slice(&v3_documents(&KindSet::builtin()).index.bytes).unwrap();
         for (_, entry) in index["paths"].as_object().unwrap() {
             let url = entry["serverRelativeURL"].as_str().unwrap();
             let (path, query) = url.split_once('?').unwrap();
-            let response = serve(path, &HeaderMap::new(), query).unwrap();
+            let response = serve(&KindSet::builtin(), path, &HeaderMap::new(), query).unwrap();
             assert_eq!(response.status(), StatusCode::OK);
             assert_eq!(response.headers()[header::CACHE_CONTROL], "public, immutable");
         }

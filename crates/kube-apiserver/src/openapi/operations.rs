@@ -6,6 +6,7 @@ use api::{Kind, Verb, Version};
 use machinery::schema;
 
 use super::schemas::{self, Homes, PATCH};
+use crate::apiextensions::KindSet;
 use crate::discovery::model as discovery_model;
 
 /// Parameters in the query: name and JSON type.
@@ -69,16 +70,16 @@ pub struct Item {
 }
 
 /// All paths of one version of a group.
-pub fn items(group: &str, version: &str) -> Vec<Item> {
-    let kinds = discovery_model::kinds(group, version);
+pub fn items(kinds: &KindSet, group: &str, version: &str) -> Vec<Item> {
+    let kinds = discovery_model::kinds(kinds, group, version);
     kinds.into_iter().flat_map(|(kind, version)| of_kind(kind, version)).collect()
 }
 
 /// The types that a group's version needs, to be followed further.
-pub fn roots(group: &str, version: &str) -> BTreeSet<String> {
+pub fn roots(kinds: &KindSet, group: &str, version: &str) -> BTreeSet<String> {
     let types = schema::builtin();
     let mut roots = BTreeSet::from([PATCH.to_owned()]);
-    for item in items(group, version) {
+    for item in items(kinds, group, version) {
         for operation in item.operations {
             roots.insert(operation.answer);
             roots.extend(operation.body.map(|(name, _)| name.to_owned()));
@@ -89,12 +90,10 @@ pub fn roots(group: &str, version: &str) -> BTreeSet<String> {
 }
 
 /// Old homes of types, so that a client finds the schema of what it sends.
-pub fn homes() -> Homes {
+pub fn homes(kinds: &KindSet) -> Homes {
     let types = schema::builtin();
     let mut homes: Homes = BTreeMap::new();
-    for (kind, version) in
-        discovery_model::served().filter(|(kind, version)| schemas::old_name(kind, version).is_none())
-    {
+    for (kind, version) in kinds.served().filter(|(kind, version)| schemas::old_name(kind, version).is_none()) {
         let group_version = (version.group_of(kind).to_owned(), version.name.to_owned());
         for (name, kind) in [(version.schema.to_owned(), kind.kind), (list_schema(version), kind.list_kind)] {
             if let Some(id) = types.id(&name).filter(|_| !kind.is_empty()) {
@@ -175,7 +174,7 @@ fn of_kind(kind: &'static Kind, version: &'static Version) -> Vec<Item> {
     if !operations.is_empty() {
         items.push(Item { path: format!("{collection}/{{name}}"), names: names(true), operations });
     }
-    let parts = [(kind.status, "status", version.schema), (kind.scale.is_some(), "scale", SCALE)];
+    let parts = [(version.has_status(kind), "status", version.schema), (version.scale(kind).is_some(), "scale", SCALE)];
     for (_, part, schema) in parts.into_iter().filter(|(there, ..)| *there) {
         let mut operations = vec![
             make.operation("get", "read", "get", &[], None, &["200"]),

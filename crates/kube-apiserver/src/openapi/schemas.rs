@@ -6,7 +6,7 @@ use api::{Kind, Version};
 use machinery::schema::{self, Alternative, Field, ListKind, MapKind, Shape, Type, TypeId, Types};
 use serde_json::{Map, Value, json};
 
-use crate::discovery::model;
+use crate::apiextensions::KindSet;
 
 /// The two dialects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,12 @@ pub const PATCH: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Patch";
 pub type Homes = BTreeMap<TypeId, BTreeSet<(String, String, String)>>;
 
 /// The schemas of some types and of all that they refer to, by name.
-pub fn of(roots: impl IntoIterator<Item = String>, homes: &Homes, dialect: Dialect) -> Map<String, Value> {
+pub fn of(
+    kinds: &KindSet,
+    roots: impl IntoIterator<Item = String>,
+    homes: &Homes,
+    dialect: Dialect,
+) -> Map<String, Value> {
     let types = schema::builtin();
     let mut waiting: Vec<TypeId> = roots.into_iter().filter_map(|name| types.id(&name)).collect();
     waiting.extend(ALWAYS.iter().filter_map(|name| types.id(name)));
@@ -50,7 +55,7 @@ pub fn of(roots: impl IntoIterator<Item = String>, homes: &Homes, dialect: Diale
     let mut named: BTreeMap<String, Value> =
         seen.into_iter().map(|id| (types.get(id).name.to_string(), type_schema(types, id, homes, dialect))).collect();
     named.insert(PATCH.to_owned(), json!({ "type": "object" }));
-    add_old_homes(&mut named, dialect);
+    add_old_homes(kinds, &mut named, dialect);
     named.into_iter().collect()
 }
 
@@ -63,8 +68,8 @@ pub fn old_name(kind: &Kind, version: &Version) -> Option<String> {
 
 /// Old homes share the fields of the current one; what has become required since was not, the defaults of the old version
 /// fill it in.
-fn add_old_homes(named: &mut BTreeMap<String, Value>, dialect: Dialect) {
-    for (kind, version) in model::served() {
+fn add_old_homes(kinds: &KindSet, named: &mut BTreeMap<String, Value>, dialect: Dialect) {
+    for (kind, version) in kinds.served() {
         let Some(name) = old_name(kind, version) else { continue };
         let (spec_name, list_name) = (format!("{name}Spec"), format!("{name}List"));
         let (group, version_name) = (version.group_of(kind), version.name);

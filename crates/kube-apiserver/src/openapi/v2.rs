@@ -8,22 +8,23 @@ use serde_json::{Map, Value, json};
 use super::operations::{self, Item, Operation, PRETTY, Parameter};
 use super::schemas::{self, Dialect};
 use super::{TITLE, VERSION};
+use crate::apiextensions::KindSet;
 use crate::discovery::model;
 
 const PRODUCES: &[&str] = &["application/json", "application/yaml"];
 
-pub fn document() -> Value {
+pub fn document(kinds: &KindSet) -> Value {
     let mut roots = std::collections::BTreeSet::new();
     let mut paths = BTreeMap::new();
-    for group in model::groups() {
+    for group in model::groups(kinds) {
         for version in group.versions {
-            roots.extend(operations::roots(group.name, version));
-            for item in operations::items(group.name, version) {
+            roots.extend(operations::roots(kinds, group.name, version));
+            for item in operations::items(kinds, group.name, version) {
                 paths.insert(item.path.clone(), path_item(&item));
             }
         }
     }
-    let definitions = schemas::of(roots, &operations::homes(), Dialect::V2);
+    let definitions = schemas::of(kinds, roots, &operations::homes(kinds), Dialect::V2);
     let paths: Map<String, Value> = paths.into_iter().collect();
     json!({
         "swagger": "2.0",

@@ -8,14 +8,15 @@ use serde_json::{Map, Value, json};
 use super::operations::{self, Item, Operation, PRETTY, Parameter};
 use super::schemas::{self, Dialect};
 use super::{TITLE, VERSION};
+use crate::apiextensions::KindSet;
 use crate::discovery::model;
 
 const PRODUCES: &[&str] = &["application/json", "application/yaml"];
 
 /// The address, group and version of each document.
-pub fn group_versions() -> Vec<(String, &'static str, &'static str)> {
+pub fn group_versions(kinds: &KindSet) -> Vec<(String, &'static str, &'static str)> {
     let mut all = Vec::new();
-    for group in model::groups() {
+    for group in model::groups(kinds) {
         for version in group.versions {
             let path =
                 if group.name.is_empty() { format!("api/{version}") } else { format!("apis/{}/{version}", group.name) };
@@ -25,11 +26,11 @@ pub fn group_versions() -> Vec<(String, &'static str, &'static str)> {
     all
 }
 
-pub fn document(group: &str, version: &str) -> Value {
-    let items = operations::items(group, version);
+pub fn document(kinds: &KindSet, group: &str, version: &str) -> Value {
+    let items = operations::items(kinds, group, version);
     let paths: BTreeMap<String, Value> = items.iter().map(|item| (item.path.clone(), path_item(item))).collect();
     let paths: Map<String, Value> = paths.into_iter().collect();
-    let schemas = schemas::of(operations::roots(group, version), &operations::homes(), Dialect::V3);
+    let schemas = schemas::of(kinds, operations::roots(kinds, group, version), &operations::homes(kinds), Dialect::V3);
     json!({
         "openapi": "3.0.0",
         "info": { "title": TITLE, "version": VERSION },

@@ -5,7 +5,7 @@
 //! object no longer has the value) is repaired at the moment somebody asks for the value.
 
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -45,11 +45,55 @@ pub enum AllocateError {
     Full,
 }
 
+/// Values that may be handed out, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    first: u32,
+    last: u32,
+}
+
+impl Range {
+    /// The addresses of an IPv4 network, without those of the network itself and of all its hosts. `None` for what is no
+    /// such network or has no others.
+    pub fn of_network(text: &str) -> Option<Self> {
+        let (address, bits) = text.split_once('/')?;
+        let address: Ipv4Addr = address.parse().ok()?;
+        let bits: u32 = bits.parse().ok().filter(|bits| (1..=30).contains(bits))?;
+        let size = 1u32 << (32 - bits);
+        let network = address.to_bits() & !(size - 1);
+        Some(Self { first: network + 1, last: network + (size - 2) })
+    }
+
+    fn contains(self, value: u32) -> bool {
+        (self.first..=self.last).contains(&value)
+    }
+
+    /// How much of the low end is kept for values that somebody chooses, so that chosen ones rarely collide.
+    fn static_band(self, pool: Pool) -> u32 {
+        let size = self.last - self.first + 1;
+        match pool {
+            _ if size < 16 => 0,
+            Pool::Address => (size / 16).clamp(16, 256),
+            Pool::Port => (size / 32).clamp(16, 128),
+        }
+    }
+
+    /// A free value: a random one above the static band, below it when all others are taken.
+    fn choose(self, pool: Pool, is_free: impl Fn(u32) -> bool) -> Option<u32> {
+        let dynamic = self.first + self.static_band(pool);
+        let start = rand::rng().random_range(dynamic..=self.last);
+        let mut candidates = (start..=self.last).chain(dynamic..start).chain(self.first..dynamic);
+        candidates.find(|value| is_free(*value))
+    }
+}
+
 /// The index over everything allocated.
 #[derive(Debug)]
 pub struct Allocators {
-    network: Ipv4Addr,
-    size: u32,
+    /// The range that the server is configured with.
+    own: Range,
+    /// All ranges to take addresses from, in this order.
+    networks: Mutex<Vec<Range>>,
     ports: (u16, u16),
     addresses_held: Mutex<Held>,
     ports_held: Mutex<Held>,
@@ -58,17 +102,20 @@ pub struct Allocators {
 impl Allocators {
     /// `None` when the range is no IPv4 network or too small or large to serve from.
     pub fn new(range: &str, ports: (u16, u16)) -> Option<Self> {
-        let (address, bits) = range.split_once('/')?;
-        let address: Ipv4Addr = address.parse().ok()?;
-        let bits: u32 = bits.parse().ok().filter(|bits| (12..=30).contains(bits))?;
-        let size = 1u32 << (32 - bits);
-        let network = Ipv4Addr::from_bits(address.to_bits() & !(size - 1));
-        Some(Self { network, size, ports, addresses_held: Mutex::default(), ports_held: Mutex::default() })
+        let own = Range::of_network(range).filter(|own| own.last - own.first < 1 << 20)?;
+        let (networks, addresses_held, ports_held) = (vec![own].into(), Mutex::default(), Mutex::default());
+        Some(Self { own, networks, ports, addresses_held, ports_held })
     }
 
-    /// The first address of the range: the `kubernetes` Service's.
+    /// The first address of the server's own range: the `kubernetes` Service's.
     pub fn first_address(&self) -> Ipv4Addr {
-        Ipv4Addr::from_bits(self.network.to_bits() + 1)
+        Ipv4Addr::from_bits(self.own.first)
+    }
+
+    /// Takes over the ranges that `find` finds, given the server's own. Who comes later has looked later.
+    pub fn follow(&self, find: impl FnOnce(Range) -> Vec<Range>) {
+        let mut networks = self.networks.lock();
+        *networks = find(self.own);
     }
 
     fn held(&self, pool: Pool) -> &Mutex<Held> {
@@ -78,29 +125,28 @@ impl Allocators {
         }
     }
 
-    /// The values that may be handed out, both ends included. Network and broadcast address are nobody's.
-    fn bounds(&self, pool: Pool) -> (u32, u32) {
+    fn ranges(&self, pool: Pool) -> Vec<Range> {
         match pool {
-            Pool::Address => (self.network.to_bits() + 1, self.network.to_bits() + self.size - 2),
-            Pool::Port => (u32::from(self.ports.0), u32::from(self.ports.1)),
-        }
-    }
-
-    /// How much of the low end is kept for values that somebody chooses, so that chosen ones rarely collide.
-    fn static_band(&self, pool: Pool) -> u32 {
-        let (first, last) = self.bounds(pool);
-        let size = last - first + 1;
-        match pool {
-            Pool::Address if size < 16 => 0,
-            Pool::Address => (size / 16).clamp(16, 256),
-            Pool::Port if size < 16 => 0,
-            Pool::Port => (size / 32).clamp(16, 128),
+            Pool::Address => self.networks.lock().clone(),
+            Pool::Port => vec![Range { first: self.ports.0.into(), last: self.ports.1.into() }],
         }
     }
 
     /// Takes note of a value that an object in the store has.
     pub fn note(&self, pool: Pool, value: u32, owner: &str) {
         self.held(pool).lock().0.insert(value, Holder { owner: owner.to_owned(), pending: false });
+    }
+
+    /// The same unless somebody holds it already.
+    pub fn note_unless_held(&self, pool: Pool, value: u32, owner: &str) {
+        let holder = || Holder { owner: owner.to_owned(), pending: false };
+        self.held(pool).lock().0.entry(value).or_insert_with(holder);
+    }
+
+    /// Whether an address is reserved for a write that is under way.
+    pub fn is_pending(&self, address: IpAddr) -> bool {
+        let IpAddr::V4(address) = address else { return false };
+        self.held(Pool::Address).lock().0.get(&address.to_bits()).is_some_and(|holder| holder.pending)
     }
 
     /// Reserves a chosen value. `is_held` says whether the noted owner still has it.
@@ -111,8 +157,7 @@ impl Allocators {
         owner: &str,
         is_held: &dyn Fn(&str, u32) -> bool,
     ) -> Result<(), AllocateError> {
-        let (first, last) = self.bounds(pool);
-        if !(first..=last).contains(&value) {
+        if !self.ranges(pool).iter().any(|range| range.contains(value)) {
             return Err(match pool {
                 Pool::Address => AllocateError::AddressOutOfRange,
                 Pool::Port => AllocateError::PortOutOfRange { first: self.ports.0, last: self.ports.1 },
@@ -131,19 +176,18 @@ impl Allocators {
         Ok(())
     }
 
-    /// Reserves any value: a random one above the static band, below it when all others are taken.
+    /// Reserves any free value of the first range that has one.
     fn take_any(&self, pool: Pool, owner: &str) -> Result<u32, AllocateError> {
-        let (first, last) = self.bounds(pool);
-        let dynamic = first + self.static_band(pool);
+        let ranges = self.ranges(pool);
         let mut held = self.held(pool).lock();
-        let start = rand::rng().random_range(dynamic..=last);
-        let mut candidates = (start..=last).chain(dynamic..start).chain(first..dynamic);
-        let value = candidates.find(|value| !held.0.contains_key(value)).ok_or(AllocateError::Full)?;
+        let value = ranges.iter().find_map(|range| range.choose(pool, |value| !held.0.contains_key(&value)));
+        let value = value.ok_or(AllocateError::Full)?;
         held.0.insert(value, Holder { owner: owner.to_owned(), pending: true });
         Ok(value)
     }
 
-    fn release(&self, pool: Pool, value: u32, owner: &str) {
+    /// Gives a value up that this owner holds.
+    pub fn release(&self, pool: Pool, value: u32, owner: &str) {
         let mut held = self.held(pool).lock();
         if held.0.get(&value).is_some_and(|holder| holder.owner == owner) {
             held.0.remove(&value);
@@ -268,5 +312,29 @@ mod tests {
         values.dedup();
         assert_eq!(values.len(), 6);
         assert_eq!(reservation.take_any(Pool::Address), Err(AllocateError::Full));
+    }
+
+    #[test]
+    fn ranges_are_used_one_after_the_other_while_they_are_there() {
+        let allocators = Arc::new(Allocators::new("10.0.0.0/29", (1, 2)).unwrap());
+        let second = Range::of_network("192.168.7.0/30").unwrap();
+        allocators.follow(|own| vec![own, second]);
+        let mut reservation = Reservation::new(allocators.clone(), "a".to_owned());
+        let values: Vec<u32> = (0..8).map(|_| reservation.take_any(Pool::Address).unwrap()).collect();
+        assert!(values[..6].iter().all(|value| allocators.own.contains(*value)), "{values:?}");
+        assert!(values[6..].iter().all(|value| second.contains(*value)), "{values:?}");
+        assert_eq!(reservation.take_any(Pool::Address), Err(AllocateError::Full));
+        drop(reservation);
+        allocators.follow(|own| vec![own]);
+        let mut reservation = Reservation::new(allocators, "a".to_owned());
+        assert_eq!(reservation.take(Pool::Address, second.first, &|_, _| true), Err(AllocateError::AddressOutOfRange));
+    }
+
+    #[test]
+    fn networks_without_room_are_no_ranges() {
+        assert_eq!(Range::of_network("10.0.0.0/31"), None);
+        assert_eq!(Range::of_network("fd00::/64"), None);
+        let range = Range::of_network("10.0.0.0/30").unwrap();
+        assert_eq!((range.first, range.last), (0x0a00_0001, 0x0a00_0002));
     }
 }

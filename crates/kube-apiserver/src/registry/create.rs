@@ -51,8 +51,8 @@ impl Registry {
         options: &WriteOptions,
         admit: &dyn Admit,
     ) -> Result<Outcome, Status> {
-        managed_fields::track(kind, &options.owner, &mut object, None);
         fill_metadata(kind, namespace, &mut object);
+        managed_fields::track(kind, &options.owner, &mut object, None);
         admit.mutate(kind, Operation::Create, &mut object, None).await?;
         if object::name(&object).is_empty() {
             let base: String =
@@ -64,17 +64,19 @@ impl Registry {
         let strategy = strategies::of(kind);
         let reservation = strategy.reserve(self, &mut object, None, options.dry_run)?;
         kind.prepare_create(&mut object)?;
+        strategy.fill(&mut object, admit.user());
         if kind.generation && object::number(&object, "/metadata/generation").is_none() {
             object::set_metadata(&mut object, "generation", Some(1.into()));
         }
-        let errors = kind.validate(&object);
+        let errors = options.check(kind, &object, None);
         if !errors.is_empty() {
             return Err(Status::invalid(&group_kind(kind), object::name(&object), errors));
         }
-        options.warnings.lock().extend(kind.warnings(&object, None));
+        kind.warnings(&object, None).into_iter().for_each(|warning| admit.warn(warning));
         admit.validate(kind, Operation::Create, Some(&object), None).await?;
         encode::set_type(kind, &mut object);
         encode::canonicalize(kind, &mut object);
+        let object = encode::to_stored(kind, object)?;
 
         let name = object::name(&object).to_owned();
         let key = keys::object(kind, namespace, &name);
@@ -86,15 +88,18 @@ impl Registry {
         }
         let encoded = encode::encode(kind, &object)?;
         let value = self.new_value(kind, encoded);
-        let entry = match self.put(kind, &key, value, Precondition::Absent).await {
+        strategy.prepare(self, &object, None).await?;
+        let entry = match self.0.store.put(&key, value, Precondition::Absent).await {
             Ok(entry) => entry,
-            Err(WriteError::Conflict(current)) => {
+            Err(error) => {
+                strategy.settle(self, None, Some(&object)).await;
+                let WriteError::Conflict(current) = error else { return Err(write_failed(error)) };
                 let current = current.map(|entry| entry.value.clone()).unwrap_or_default();
                 return Err(already_exists(kind, &name, &current));
             }
-            Err(error) => return Err(write_failed(error)),
         };
         reservation.commit();
+        strategy.settle(self, Some(&object), None).await;
         Ok(Outcome { bytes: entry.value.clone(), created: true })
     }
 }

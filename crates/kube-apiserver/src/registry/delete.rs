@@ -87,13 +87,14 @@ impl Registry {
                 }
                 let encoded = encode::encode(kind, &object)?;
                 let value = self.new_value(kind, encoded);
-                let marked = match self.put(kind, &entry.key, value, Precondition::Revision(entry.revision)).await {
+                let marked = match self.0.store.put(&entry.key, value, Precondition::Revision(entry.revision)).await {
                     Ok(marked) => marked,
                     Err(WriteError::Conflict(_)) => return Ok(None),
                     Err(error) => return Err(write_failed(error)),
                 };
                 let object = encode::decode(&marked.value)?;
                 if !then_remove {
+                    strategy.settle(self, Some(&object), None).await;
                     return Ok(Some(Deleted { object, gone: false }));
                 }
                 // If somebody was faster the object is looked at again: it may have got a finalizer meanwhile.
@@ -111,9 +112,11 @@ impl Registry {
     ) -> Result<bool, Status> {
         let encoded = encode::encode(kind, old)?;
         let last = NewValue::new(encoded.bytes, Some(encoded.revision_at));
-        match self.remove(kind, &entry.key, last, Precondition::Revision(entry.revision)).await {
+        match self.0.store.delete(&entry.key, last, Precondition::Revision(entry.revision)).await {
             Ok(_) => {
-                strategies::of(kind).deleted(self, old);
+                let strategy = strategies::of(kind);
+                strategy.deleted(self, old);
+                strategy.settle(self, None, Some(old)).await;
                 Ok(true)
             }
             Err(WriteError::Conflict(_)) => Ok(false),
@@ -144,7 +147,6 @@ fn next_step(kind: &Kind, strategy: &dyn Strategy, old: &Value, options: &Delete
             }
             if !object::is_deleting(&object) {
                 strategy.mark_deleting(&mut object, now);
-                bump_generation(&mut object);
             }
             Step::Mark { object, then_remove: false }
         }
@@ -193,7 +195,8 @@ fn with_deletion(old: &Value, at: Timestamp, grace_period_seconds: i64) -> Value
     object
 }
 
-fn bump_generation(object: &mut Value) {
+/// The deletion is a change of the desired state where generations count those.
+pub(super) fn bump_generation(object: &mut Value) {
     if let Some(generation) = object::number(object, "/metadata/generation").filter(|generation| *generation > 0) {
         object::set_metadata(object, "generation", Some((generation + 1).into()));
     }
@@ -229,7 +232,8 @@ fn set_finalizers(object: &mut Value, options: &DeleteOptions) -> bool {
     changed
 }
 
-fn check_preconditions(kind: &Kind, name: &str, old: &Value, options: &DeleteOptions) -> Result<(), Status> {
+/// Refuses to touch another object than the one that was meant.
+pub fn check_preconditions(kind: &Kind, name: &str, old: &Value, options: &DeleteOptions) -> Result<(), Status> {
     let conflict = |message: String| Err(Status::conflict(&kind_as_resource(kind), name, &message));
     if let Some(uid) = options.uid.as_deref().filter(|uid| *uid != object::uid(old)) {
         return conflict(format!(

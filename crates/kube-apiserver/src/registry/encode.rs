@@ -4,7 +4,7 @@
 //! known before the write is sequenced, so the encoding says at which offset it belongs:
 //! `{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"a","uid":"..","resourceVersion":"<here>",...`
 
-use api::Kind;
+use api::{Kind, Version};
 use machinery::schema;
 use machinery::status::Status;
 use serde_json::Value;
@@ -39,7 +39,7 @@ pub fn canonicalize(kind: &Kind, object: &mut Value) {
 
 /// Encodes a canonical object for the store; a resourceVersion in it is left out in favour of the place for the new one.
 pub fn encode(kind: &Kind, object: &Value) -> Result<Encoded, Status> {
-    let mut bytes = prefix(kind).into_bytes();
+    let mut bytes = prefix_of(kind.kind, &api_version(kind, object)).into_bytes();
     let mut revision_at = None;
     let fields = object.as_object().into_iter().flatten().filter(|(key, _)| *key != "kind" && *key != "apiVersion");
     for (key, value) in fields {
@@ -105,12 +105,39 @@ pub fn decode(bytes: &[u8]) -> Result<Value, Status> {
         .map_err(|error| Status::internal(format!("a stored object cannot be decoded: {error}")))
 }
 
+/// The version that an object is in: of a built-in kind always the storage version.
+fn api_version(kind: &Kind, object: &Value) -> String {
+    match object::text(object, "/apiVersion") {
+        own if kind.custom.is_some() && !own.is_empty() => own.to_owned(),
+        _ => kind.storage_api_version(),
+    }
+}
+
+/// A stored object of a custom kind in one of its versions; others lie in the one storage form that all their hooks know.
+pub fn in_version(kind: &Kind, version: &Version, stored: Value) -> Result<Value, Status> {
+    let Some(custom) = kind.custom else { return Ok(stored) };
+    let mut read = custom.read(vec![stored], version.name)?;
+    let mut object = read.pop().ok_or_else(|| Status::internal("a conversion lost an object"))?;
+    custom.canonicalize(&mut object);
+    Ok(object)
+}
+
+/// What is stored for an object: one of a custom kind is brought into the storage version.
+pub fn to_stored(kind: &Kind, object: Value) -> Result<Value, Status> {
+    let Some(custom) = kind.custom else { return Ok(object) };
+    let mut converted = custom.convert(vec![object], kind.storage_version().name)?;
+    let mut object = converted.pop().ok_or_else(|| Status::internal("a conversion lost an object"))?;
+    custom.canonicalize(&mut object);
+    Ok(object)
+}
+
 /// Puts `kind` and `apiVersion` of the storage version first.
 pub fn set_type(kind: &Kind, object: &mut Value) {
+    let api_version = api_version(kind, object);
     let Value::Object(fields) = object else { return };
     let mut typed = serde_json::Map::with_capacity(fields.len() + 2);
     typed.insert("kind".to_owned(), kind.kind.into());
-    typed.insert("apiVersion".to_owned(), kind.storage_api_version().into());
+    typed.insert("apiVersion".to_owned(), api_version.into());
     for (key, value) in std::mem::take(fields) {
         if key != "kind" && key != "apiVersion" {
             typed.insert(key, value);

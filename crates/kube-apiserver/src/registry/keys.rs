@@ -3,6 +3,8 @@
 //! `/registry/<resource>/<namespace>/<name>`; a few resources keep the names that they had before they got their
 //! present ones, and kinds of groups that are not built in lie below `/registry/<group>/<resource>`.
 
+use std::sync::LazyLock;
+
 use api::Kind;
 
 /// The folder names that differ from the resource's own.
@@ -23,6 +25,10 @@ pub const ROOT: &str = "/registry/";
 
 /// The prefix of all objects of a kind, with a slash at the end.
 pub fn prefix(kind: &Kind) -> String {
+    if kind.custom.is_some() {
+        // Whatever they are called: no definition reaches the objects of a built-in kind.
+        return format!("{ROOT}{}/{}/", kind.group, kind.plural);
+    }
     let folder = RENAMED
         .iter()
         .find(|(group, plural, _)| *group == kind.group && *plural == kind.plural)
@@ -58,6 +64,18 @@ pub fn parse<'k>(kind: &Kind, key: &'k str) -> Option<(&'k str, &'k str)> {
     if kind.namespaced { rest.split_once('/') } else { Some(("", rest)) }
 }
 
+/// The group and the resource of a key, also of a kind that nobody has declared yet.
+pub fn resource(key: &str) -> Option<(String, String)> {
+    static BUILT_IN: LazyLock<Vec<(String, &Kind)>> =
+        LazyLock::new(|| api::ALL.iter().map(|kind| (prefix(kind), *kind)).collect());
+    if let Some((_, kind)) = BUILT_IN.iter().find(|(prefix, _)| key.starts_with(prefix)) {
+        return Some((kind.group.to_owned(), kind.plural.to_owned()));
+    }
+    let mut parts = key.strip_prefix(ROOT)?.split('/');
+    let group = parts.next().filter(|group| group.contains('.'))?;
+    Some((group.to_owned(), parts.next()?.to_owned()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,5 +92,21 @@ mod tests {
         assert_eq!(object(&built_in, "ns", "a"), "/registry/deployments/ns/a");
         let twin = Kind { group: "events.k8s.io", plural: "events", ..Kind::BASE };
         assert_eq!(prefix(&twin), "/registry/events.k8s.io/events/");
+    }
+
+    #[test]
+    fn keys_tell_their_resource() {
+        for (key, wanted) in [
+            ("/registry/secrets/ns/a", Some(("", "secrets"))),
+            ("/registry/minions/a", Some(("", "nodes"))),
+            ("/registry/services/endpoints/ns/a", Some(("", "endpoints"))),
+            ("/registry/deployments/ns/a", Some(("apps", "deployments"))),
+            ("/registry/example.com/widgets/ns/a", Some(("example.com", "widgets"))),
+            ("/registry/ranges/x", None),
+            ("/elsewhere", None),
+        ] {
+            let wanted = wanted.map(|(group, resource)| (group.to_owned(), resource.to_owned()));
+            assert_eq!(resource(key), wanted, "{key}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 
 use api::{Kind, TypeRef, Version};
 use machinery::patch::apply::{self, Managed, ManagerId, Operation, Place, Set, Versions, Writer};
-use machinery::schema;
+use machinery::schema::{self, TypeId, Types};
 use serde_json::{Map, Value, json};
 
 use super::{now, object};
@@ -50,15 +50,21 @@ pub fn track(kind: &Kind, owner: &Owner, new: &mut Value, old: Option<&Value>) {
         return;
     }
     let managed = known(owner, new, old);
+    if old.is_some() && managed.entries.is_empty() {
+        // Whoever lets go of all entries, or never had any, gets none until somebody applies.
+        return set(new, &managed);
+    }
     let versions = KindVersions::new(kind);
-    let (stored, version) = (kind.storage_api_version(), owner.api_version(kind));
+    let version = owner.api_version(kind);
+    // Objects of custom kinds are in the version of the write already.
+    let stored = if kind.custom.is_some() { version.clone() } else { kind.storage_api_version() };
     let versioned = |object: &Value| versions.convert(object, &stored, &version);
     let old = old.map_or_else(|| versions.empty(&version), versioned);
     let mut changed = new.clone();
     // Entries are no fields that anybody owns: equal ones make no difference.
     object::copy_metadata(&mut changed, &old, FIELD);
     let mut changed = versioned(&changed);
-    versions.canonicalize(&version, &mut changed);
+    versions.canonicalize_given(&version, &mut changed);
     let time = object::time(now());
     let writer = Writer {
         id: owner.id(kind, Operation::Update),
@@ -163,9 +169,18 @@ impl<'k> KindVersions<'k> {
     }
 
     fn canonicalize(&self, api_version: &str, object: &mut Value) {
+        self.canonical(api_version, object, schema::canonicalize);
+    }
+
+    /// A list that a client states to be empty is a field that it owns.
+    fn canonicalize_given(&self, api_version: &str, object: &mut Value) {
+        self.canonical(api_version, object, schema::canonicalize_given);
+    }
+
+    fn canonical(&self, api_version: &str, object: &mut Value, built_in: fn(&Types, TypeId, &mut Value)) {
         match (self.kind.custom, self.find(api_version)) {
             (Some(custom), _) => custom.canonicalize(object),
-            (None, Some((.., own))) => schema::canonicalize(&own.types, own.id, object),
+            (None, Some((.., own))) => built_in(&own.types, own.id, object),
             (None, None) => {}
         }
     }
@@ -188,6 +203,10 @@ impl Versions for KindVersions<'_> {
         let mut object = object.clone();
         if from == to {
             return object;
+        }
+        if let (Some(custom), Some((_, version, _))) = (self.kind.custom, self.find(to)) {
+            let converted = custom.convert(vec![object.clone()], version.name).ok().and_then(|mut all| all.pop());
+            return converted.unwrap_or(object);
         }
         let convert = |version: &str| self.find(version).and_then(|(_, version, _)| version.convert.as_ref());
         if let Some(convert) = convert(from) {

@@ -21,8 +21,8 @@ mod update;
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::time::Duration;
 
 use api::Kind;
 use bytes::Bytes;
@@ -32,18 +32,20 @@ use machinery::status::Status;
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use store::{Entry, NewValue, Precondition, Store, WriteError};
+use store::{Entry, NewValue, Revision, Store, WriteError};
 
 use crate::Config;
-use crate::admission::Chain;
+use crate::apiextensions::{KindSet, Kinds};
 use allocator::Allocators;
 pub use attrs::Attrs;
 pub use create::random_suffix as create_suffix;
-pub use delete::Deleted;
+pub use delete::{Deleted, check_preconditions};
 pub use managed_fields::Owner;
 pub use options::{Admit, DeleteOptions, NoAdmission, Propagation, WriteOptions};
 pub use reflected::Reflected;
 pub use update::{Change, Part, Replace};
+
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 /// All objects of a cluster. Cheap to clone.
 #[derive(Clone)]
@@ -52,11 +54,10 @@ pub struct Registry(Arc<Inner>);
 struct Inner {
     store: Store<Attrs>,
     config: Config,
-    /// By kind (its address: kinds are statics): the revision of the last acknowledged write.
-    changed: Mutex<HashMap<usize, Arc<AtomicU64>>>,
+    /// By kind (its address: kinds are statics) and type.
     reflected: Mutex<HashMap<(usize, TypeId), Arc<dyn Any + Send + Sync>>>,
     allocators: Arc<Allocators>,
-    admission: OnceLock<Arc<Chain>>,
+    kinds: Kinds,
 }
 
 /// What a write left behind.
@@ -80,12 +81,11 @@ impl Registry {
         let allocators = Allocators::new(&config.service_cluster_ip_range, config.service_node_port_range)
             .ok_or_else(|| OpenError::ServiceRange(config.service_cluster_ip_range.clone()))?;
         let registry = Self(Arc::new(Inner {
+            kinds: Kinds::new(store.clone()),
             store,
             config: config.clone(),
-            changed: Mutex::default(),
             reflected: Mutex::default(),
             allocators: Arc::new(allocators),
-            admission: OnceLock::new(),
         }));
         for kind in api::ALL {
             strategies::of(kind).rebuild(&registry, kind);
@@ -98,17 +98,17 @@ impl Registry {
         &self.0.store
     }
 
+    /// The kinds that there are now.
+    pub fn kinds(&self) -> Arc<KindSet> {
+        self.0.kinds.current()
+    }
+
     pub fn config(&self) -> &Config {
         &self.0.config
     }
 
     pub(crate) fn allocators(&self) -> &Arc<Allocators> {
         &self.0.allocators
-    }
-
-    /// The admission chain, made at the first request.
-    pub(crate) fn admission(&self, make: impl FnOnce() -> Chain) -> &Arc<Chain> {
-        self.0.admission.get_or_init(|| Arc::new(make()))
     }
 
     /// The stored entry of an object.
@@ -121,7 +121,8 @@ impl Registry {
 
     /// An object in its storage version. The namespace of a cluster-scoped kind is "".
     pub fn get(&self, kind: &Kind, namespace: &str, name: &str) -> Result<Value, Status> {
-        encode::decode(&self.entry(kind, namespace, name)?.value)
+        let stored = encode::decode(&self.entry(kind, namespace, name)?.value)?;
+        encode::in_version(kind, kind.storage_version(), stored)
     }
 
     /// All objects of a namespace, or of all namespaces when it is "".
@@ -135,40 +136,29 @@ impl Registry {
     pub fn reflected<T: DeserializeOwned + Send + Sync + 'static>(&self, kind: &'static Kind) -> Arc<Reflected<T>> {
         let key = (address(kind), TypeId::of::<T>());
         let mut reflected = self.0.reflected.lock();
-        let shared = reflected.entry(key).or_insert_with(|| {
-            Arc::new(Reflected::<T>::new(self.0.store.clone(), kind, self.changed(kind))) as Arc<dyn Any + Send + Sync>
-        });
+        let shared = reflected
+            .entry(key)
+            .or_insert_with(|| Arc::new(Reflected::<T>::new(self.0.store.clone(), kind)) as Arc<dyn Any + Send + Sync>);
         match shared.clone().downcast() {
             Ok(shared) => shared,
             // The key holds the type, so this is never taken; a view of one's own is as good.
-            Err(_) => Arc::new(Reflected::new(self.0.store.clone(), kind, self.changed(kind))),
+            Err(_) => Arc::new(Reflected::new(self.0.store.clone(), kind)),
         }
     }
 
-    /// Writes an object's bytes and makes the change known to the kind's views.
-    async fn put(
-        &self,
-        kind: &'static Kind,
-        key: &str,
-        value: NewValue,
-        precondition: Precondition,
-    ) -> Result<Arc<Entry<Attrs>>, WriteError<Attrs>> {
-        let entry = self.0.store.put(key, value, precondition).await?;
-        self.changed(kind).fetch_max(entry.revision, Ordering::AcqRel);
-        Ok(entry)
-    }
-
-    /// Deletes a key; `last` is the state that watches are told of.
-    async fn remove(
-        &self,
-        kind: &'static Kind,
-        key: &str,
-        last: NewValue,
-        precondition: Precondition,
-    ) -> Result<Arc<Entry<Attrs>>, WriteError<Attrs>> {
-        let entry = self.0.store.delete(key, last, precondition).await?;
-        self.changed(kind).fetch_max(entry.revision, Ordering::AcqRel);
-        Ok(entry)
+    /// Waits until an object of one of these kinds has changed since `revision`, which was read before the objects were looked
+    /// at. Where that cannot be told (a closed store, a history that does not go back so far) it is time to look again soon.
+    pub async fn change_since(&self, kinds: &[&Kind], revision: Revision) {
+        let watches = kinds.iter().map(|kind| self.store().watch(&keys::prefix(kind), revision));
+        if let Ok(mut watches) = watches.collect::<Result<Vec<_>, _>>()
+            && !watches.is_empty()
+        {
+            let next = watches.iter_mut().map(|watch| Box::pin(watch.next()));
+            if let Some(Ok(_)) = futures::future::select_all(next).await.0 {
+                return;
+            }
+        }
+        tokio::time::sleep(LOOK_AGAIN_AFTER).await;
     }
 
     /// What is put in the store for an encoded object.
@@ -178,10 +168,6 @@ impl Registry {
             Some(ttl) => value.with_ttl(ttl),
             None => value,
         }
-    }
-
-    fn changed(&self, kind: &Kind) -> Arc<AtomicU64> {
-        self.0.changed.lock().entry(address(kind)).or_default().clone()
     }
 }
 
@@ -209,8 +195,24 @@ pub fn now() -> Timestamp {
 fn write_failed<A>(error: WriteError<A>) -> Status {
     match &error {
         WriteError::Full(reason) => Status::internal(format!("the store is full: {reason}")),
+        WriteError::Unsealed(reason) => Status::internal(reason.as_ref()),
         WriteError::Conflict(_) => Status::internal("the object changed while it was written"),
         WriteError::TooLarge { .. } => Status::request_entity_too_large(error.to_string()),
         WriteError::Closed(_) => Status::service_unavailable(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::apiextensions::definitions;
+
+    #[tokio::test]
+    async fn a_closed_store_is_no_reason_to_look_again_at_once() {
+        let (server, _pki) = crate::testing::server().await;
+        let registry = &server.registry;
+        registry.store().close().await;
+        let kinds = [definitions()];
+        let wait = std::pin::pin!(registry.change_since(&kinds, registry.store().revision()));
+        assert!(futures::poll!(wait).is_pending());
     }
 }

@@ -1,7 +1,7 @@
 //! Reading and writing metadata of objects as JSON values.
 
 use jiff::Timestamp;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// The string at a JSON pointer; "" when there is none.
 pub fn text<'v>(object: &'v Value, pointer: &str) -> &'v str {
@@ -92,4 +92,42 @@ pub fn time(at: Timestamp) -> Value {
 /// The time at a JSON pointer.
 pub fn time_at(object: &Value, pointer: &str) -> Option<Timestamp> {
     text(object, pointer).parse().ok()
+}
+
+/// A condition to be set in a status.
+pub struct Condition<'c> {
+    pub kind: &'c str,
+    pub status: &'c str,
+    pub reason: &'c str,
+    pub message: &'c str,
+    /// The one that stands there stays when there is none.
+    pub observed_generation: Option<i64>,
+}
+
+/// Sets a condition; its time moves only with its status.
+pub fn set_condition(object: &mut Value, new: &Condition<'_>) {
+    let before = list(object, "/status/conditions").iter().find(|own| text(own, "/type") == new.kind).cloned();
+    let same_status = before.as_ref().filter(|before| text(before, "/status") == new.status);
+    let since = same_status.map(|before| before["lastTransitionTime"].clone());
+    let mut condition = json!({
+        "type": new.kind,
+        "status": new.status,
+        "lastTransitionTime": since.unwrap_or_else(|| time(super::now())),
+        "reason": new.reason,
+        "message": new.message,
+    });
+    let known = || before.as_ref().and_then(|before| number(before, "/observedGeneration"));
+    if let Some(observed) = new.observed_generation.or_else(known) {
+        condition["observedGeneration"] = observed.into();
+    }
+    let status = map_mut(object, "status");
+    let mut conditions = match status.get_mut("conditions").map(Value::take) {
+        Some(Value::Array(conditions)) => conditions,
+        _ => Vec::new(),
+    };
+    match conditions.iter_mut().find(|own| text(own, "/type") == new.kind) {
+        Some(own) => *own = condition,
+        None => conditions.push(condition),
+    }
+    status.insert("conditions".to_owned(), conditions.into());
 }

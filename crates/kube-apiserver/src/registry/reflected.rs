@@ -5,12 +5,11 @@
 
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use api::Kind;
 use arc_swap::ArcSwapOption;
 use serde::de::DeserializeOwned;
-use store::Store;
+use store::{Snapshot, Store};
 
 use super::attrs::Attrs;
 use super::keys;
@@ -19,8 +18,8 @@ use super::keys;
 pub struct Reflected<T> {
     store: Store<Attrs>,
     kind: &'static Kind,
-    /// The revision of the last acknowledged write to this kind.
-    changed: Arc<AtomicU64>,
+    /// Of the kind's keys.
+    prefix: String,
     list: ArcSwapOption<Listed<T>>,
     marker: PhantomData<fn() -> T>,
 }
@@ -31,8 +30,8 @@ struct Listed<T> {
 }
 
 impl<T: DeserializeOwned + Send + Sync + 'static> Reflected<T> {
-    pub(super) fn new(store: Store<Attrs>, kind: &'static Kind, changed: Arc<AtomicU64>) -> Self {
-        Self { store, kind, changed, list: ArcSwapOption::empty(), marker: PhantomData }
+    pub(super) fn new(store: Store<Attrs>, kind: &'static Kind) -> Self {
+        Self { store, kind, prefix: keys::prefix(kind), list: ArcSwapOption::empty(), marker: PhantomData }
     }
 
     /// The object of that name, or nothing. The namespace of a cluster-scoped kind is "".
@@ -43,30 +42,29 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Reflected<T> {
 
     /// All objects, ordered by namespace and name. Cheap when nothing changed since the last call.
     pub fn list(&self) -> Arc<Vec<Arc<T>>> {
-        // Read before the snapshot is taken: the items are then never older than the label they are kept under.
-        let changed = self.revision();
+        let snapshot = self.store.snapshot();
+        let changed = snapshot.changed(&self.prefix);
         if let Some(listed) = self.list.load_full()
             && listed.changed == changed
         {
             return listed.items.clone();
         }
-        let items = Arc::new(self.decode(&keys::prefix(self.kind)));
+        let items = Arc::new(self.decode(&snapshot, &self.prefix));
         self.list.store(Some(Arc::new(Listed { changed, items: items.clone() })));
         items
     }
 
     /// The objects of one namespace.
     pub fn list_in(&self, namespace: &str) -> Vec<Arc<T>> {
-        self.decode(&keys::namespace_prefix(self.kind, namespace))
+        self.decode(&self.store.snapshot(), &keys::namespace_prefix(self.kind, namespace))
     }
 
     /// Grows with every change of this kind: what was computed from `list` stays good while it stays equal.
     pub fn revision(&self) -> u64 {
-        self.changed.load(Ordering::Acquire)
+        self.store.snapshot().changed(&self.prefix)
     }
 
-    fn decode(&self, prefix: &str) -> Vec<Arc<T>> {
-        let snapshot = self.store.snapshot();
+    fn decode(&self, snapshot: &Snapshot<Attrs>, prefix: &str) -> Vec<Arc<T>> {
         snapshot
             .range(prefix, None)
             .filter_map(|entry| entry.attrs(|entry| Attrs::of(self.kind, entry)).typed(&entry.value))

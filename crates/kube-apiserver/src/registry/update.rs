@@ -14,8 +14,8 @@ use std::sync::Arc;
 use store::{Entry, Precondition, WriteError};
 
 use super::{
-    Admit, Attrs, Outcome, Registry, WriteOptions, encode, group_kind, group_resource, keys, managed_fields, object,
-    strategies, write_failed,
+    Admit, Attrs, Outcome, Registry, WriteOptions, encode, group_kind, group_resource, keys, managed_fields, now,
+    object, strategies, write_failed,
 };
 use crate::admission::Operation;
 
@@ -152,7 +152,8 @@ impl Registry {
         options: &WriteOptions,
         admit: &dyn Admit,
     ) -> Result<Option<Outcome>, Status> {
-        let old = encode::decode(&entry.value)?;
+        let stored = encode::decode(&entry.value)?;
+        let old = encode::in_version(kind, options.owner.version(kind), stored)?;
         if let Some(uid) = change.uid().filter(|uid| *uid != object::uid(&old)) {
             let message = format!(
                 "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
@@ -172,20 +173,25 @@ impl Registry {
         // Some parts are prepared from the old object.
         object::set_metadata(&mut new, "managedFields", managed);
         let strategy = strategies::of(kind);
+        strategy.stamp(&mut new, &old, now());
         let reservation = if part.allocates {
             strategy.reserve(self, &mut new, Some(&old), options.dry_run)?
         } else {
             Default::default()
         };
-        let errors = part.validate(kind, &new, &old);
+        let errors = match part.rules {
+            Rules::Whole => options.check(kind, &new, Some(&old)),
+            _ => part.validate(kind, &new, &old),
+        };
         if !errors.is_empty() {
             return Err(Status::invalid(&group_kind(kind), name, errors));
         }
-        options.warnings.lock().extend(kind.warnings(&new, Some(&old)));
+        kind.warnings(&new, Some(&old)).into_iter().for_each(|warning| admit.warn(warning));
         admit.validate(kind, Operation::Update, Some(&new), Some(&old)).await?;
         encode::set_type(kind, &mut new);
         encode::canonicalize(kind, &mut new);
         managed_fields::keep_times(&mut new, &old);
+        let new = encode::to_stored(kind, new)?;
 
         if completes_deletion(strategy, &new, &old) {
             let bytes = encode::encode_unwritten(kind, &new)?.into();
@@ -202,13 +208,17 @@ impl Registry {
         }
         let encoded = encode::encode(kind, &new)?;
         let value = self.new_value(kind, encoded);
-        match self.put(kind, &entry.key, value, Precondition::Revision(entry.revision)).await {
+        strategy.prepare(self, &new, Some(&old)).await?;
+        match self.0.store.put(&entry.key, value, Precondition::Revision(entry.revision)).await {
             Ok(written) => {
                 reservation.commit();
+                strategy.settle(self, Some(&new), Some(&old)).await;
                 Ok(Some(Outcome { bytes: written.value.clone(), created: false }))
             }
-            Err(WriteError::Conflict(_)) => Ok(None),
-            Err(error) => Err(write_failed(error)),
+            Err(error) => {
+                strategy.settle(self, Some(&old), Some(&new)).await;
+                if matches!(error, WriteError::Conflict(_)) { Ok(None) } else { Err(write_failed(error)) }
+            }
         }
     }
 }

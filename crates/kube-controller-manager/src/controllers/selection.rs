@@ -8,6 +8,7 @@ use super::*;
 pub const NAMES: &[&str] = &[
     namespace::Namespaces::NAME,
     serviceaccount::ServiceAccounts::NAME,
+    service_account_token::ServiceAccountTokens::NAME,
     replicaset::ReplicaSets::NAME,
     replicationcontroller::ReplicationControllers::NAME,
     deployment::Deployments::NAME,
@@ -15,18 +16,31 @@ pub const NAMES: &[&str] = &[
     endpointslice::EndpointSlices::NAME,
     garbage_collector::GarbageCollector::NAME,
     resourcequota::ResourceQuotas::NAME,
+    disruption::Disruptions::NAME,
     node_lifecycle::NodeLifecycle::NAME,
     taint_eviction::TaintEviction::NAME,
+    certificates::approving::Approving::NAME,
+    certificates::signing::Signing::NAME,
+    certificates::cleaner::Cleaner::NAME,
     podgc::PodGc::NAME,
+    protection::Claims::NAME,
+    protection::Volumes::NAME,
+    protection::AttributesClasses::NAME,
     root_ca_cert_publisher::RootCaCertPublisher::NAME,
+    service_cidr::ServiceCidrs::NAME,
 ];
 
 /// The names of before, where they are not just the name without `-controller`.
 const OLD_NAMES: &[(&str, &str)] = &[
+    ("csrapproving", "certificatesigningrequest-approving"),
+    ("csrcleaner", "certificatesigningrequest-cleaner"),
+    ("csrsigning", "certificatesigningrequest-signing"),
     ("endpoint", "endpoints"),
     ("garbagecollector", "garbage-collector"),
     ("nodelifecycle", "node-lifecycle"),
     ("podgc", "pod-garbage-collector"),
+    ("pv-protection", "persistentvolume-protection"),
+    ("pvc-protection", "persistentvolumeclaim-protection"),
     ("root-ca-cert-publisher", "root-ca-certificate-publisher"),
 ];
 

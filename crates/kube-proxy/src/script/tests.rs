@@ -1,6 +1,7 @@
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
+use client::Snapshot;
 use serde_json::json;
 
 use super::*;
@@ -47,7 +48,7 @@ impl Drop for Kernel {
 type Ports = BTreeMap<ServicePortName, ServicePort>;
 
 fn ports(spec: serde_json::Value, endpoints: serde_json::Value) -> Ports {
-    plan(&[service(spec)], &[slice(endpoints)], "here")
+    plan(&Snapshot::of([service(spec)]), &Snapshot::of([slice(endpoints)]), "here")
 }
 
 fn variants() -> Vec<Ports> {

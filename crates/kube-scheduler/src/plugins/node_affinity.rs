@@ -1,6 +1,7 @@
 //! `nodeSelector` and node affinity: what a pod demands of a node's labels, and what it would like.
 
 use super::{Event, Plugin, Rejection, normalize};
+use crate::cycle::Cycle;
 use crate::nodes::Nodes;
 use crate::pod_info::PodInfo;
 
@@ -11,7 +12,7 @@ impl Plugin for NodeAffinity {
         "NodeAffinity"
     }
 
-    fn filter(&self, pod: &PodInfo, nodes: &Nodes, row: usize) -> Option<Rejection> {
+    fn filter(&self, pod: &PodInfo, nodes: &Nodes, row: usize, _cycle: &Cycle) -> Option<Rejection> {
         let admitted = pod.affinity.admits(&nodes.names[row], &nodes.labels[row]);
         (!admitted).then(|| Rejection::unresolvable("node(s) didn't match Pod's node affinity/selector"))
     }
@@ -30,7 +31,7 @@ impl Plugin for NodeAffinity {
         normalize(scores, false);
     }
 
-    fn may_help(&self, event: Event) -> bool {
-        matches!(event, Event::Node(change) if change.added || change.labels)
+    fn is_concerned_by(&self, event: &Event<'_>) -> bool {
+        matches!(event, Event::Node(_, change) if change.added || change.labels)
     }
 }

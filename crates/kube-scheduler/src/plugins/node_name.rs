@@ -1,6 +1,7 @@
 //! A pod that names its node runs on no other.
 
 use super::{Event, Plugin, Rejection};
+use crate::cycle::Cycle;
 use crate::nodes::Nodes;
 use crate::pod_info::PodInfo;
 
@@ -11,12 +12,12 @@ impl Plugin for NodeName {
         "NodeName"
     }
 
-    fn filter(&self, pod: &PodInfo, nodes: &Nodes, row: usize) -> Option<Rejection> {
+    fn filter(&self, pod: &PodInfo, nodes: &Nodes, row: usize, _cycle: &Cycle) -> Option<Rejection> {
         let wanted = pod.node_name.as_ref()?;
         (*wanted != nodes.names[row]).then(|| Rejection::unresolvable("node(s) didn't match the requested node name"))
     }
 
-    fn may_help(&self, event: Event) -> bool {
-        matches!(event, Event::Node(change) if change.added)
+    fn is_concerned_by(&self, event: &Event<'_>) -> bool {
+        matches!(event, Event::Node(_, change) if change.added)
     }
 }

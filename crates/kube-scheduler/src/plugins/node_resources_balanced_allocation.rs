@@ -26,7 +26,7 @@ impl Plugin for NodeResourcesBalancedAllocation {
         }
     }
 
-    fn may_help(&self, _event: Event) -> bool {
+    fn is_concerned_by(&self, _event: &Event<'_>) -> bool {
         false
     }
 }

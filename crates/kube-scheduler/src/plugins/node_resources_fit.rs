@@ -2,6 +2,7 @@
 //! (upstream's LeastAllocated).
 
 use super::{Event, Plugin, Rejection, SCORE_MAX};
+use crate::cycle::Cycle;
 use crate::nodes::Nodes;
 use crate::pod_info::PodInfo;
 
@@ -12,7 +13,7 @@ impl Plugin for NodeResourcesFit {
         "NodeResourcesFit"
     }
 
-    fn filter(&self, pod: &PodInfo, nodes: &Nodes, row: usize) -> Option<Rejection> {
+    fn filter(&self, pod: &PodInfo, nodes: &Nodes, row: usize, _cycle: &Cycle) -> Option<Rejection> {
         let (asked, has, used) = (&pod.requests, &nodes.allocatable[row], &nodes.requested[row]);
         let mut reasons = Vec::new();
         // Where the node is too small even when empty, no eviction helps.
@@ -56,7 +57,13 @@ impl Plugin for NodeResourcesFit {
         }
     }
 
-    fn may_help(&self, event: Event) -> bool {
-        matches!(event, Event::PodGone) || matches!(event, Event::Node(change) if change.added || change.allocatable)
+    fn is_concerned_by(&self, event: &Event<'_>) -> bool {
+        match event {
+            Event::Node(_, change) => change.added || change.allocatable,
+            Event::PodGone(..) => true,
+            Event::PodChanged { before, now, .. } => before.requests != now.requests,
+            Event::Own(change) => change.requests,
+            Event::NodeGone | Event::PodCame(_) => false,
+        }
     }
 }

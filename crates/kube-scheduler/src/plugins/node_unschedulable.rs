@@ -3,6 +3,7 @@
 use k8s_openapi::api::core::v1::Taint;
 
 use super::{Event, Plugin, Rejection};
+use crate::cycle::Cycle;
 use crate::nodes::Nodes;
 use crate::pod_info::PodInfo;
 
@@ -13,7 +14,7 @@ impl Plugin for NodeUnschedulable {
         "NodeUnschedulable"
     }
 
-    fn filter(&self, pod: &PodInfo, nodes: &Nodes, row: usize) -> Option<Rejection> {
+    fn filter(&self, pod: &PodInfo, nodes: &Nodes, row: usize, _cycle: &Cycle) -> Option<Rejection> {
         if !nodes.unschedulable[row] {
             return None;
         }
@@ -22,7 +23,11 @@ impl Plugin for NodeUnschedulable {
         (!pod.tolerates(&cordon)).then(|| Rejection::unresolvable("node(s) were unschedulable"))
     }
 
-    fn may_help(&self, event: Event) -> bool {
-        matches!(event, Event::Node(change) if change.added || change.taints)
+    fn is_concerned_by(&self, event: &Event<'_>) -> bool {
+        match event {
+            Event::Node(_, change) => change.added || change.taints,
+            Event::Own(change) => change.tolerations,
+            _ => false,
+        }
     }
 }

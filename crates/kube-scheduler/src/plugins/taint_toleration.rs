@@ -3,22 +3,20 @@
 use k8s_openapi::api::core::v1::Taint;
 
 use super::{Event, Plugin, Rejection, normalize};
+use crate::cycle::Cycle;
 use crate::nodes::Nodes;
 use crate::pod_info::PodInfo;
+use crate::topology_spread::taint_keeps_away;
 
 pub struct TaintToleration;
-
-fn keeps_away(taint: &Taint) -> bool {
-    matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute")
-}
 
 impl Plugin for TaintToleration {
     fn name(&self) -> &'static str {
         "TaintToleration"
     }
 
-    fn filter(&self, pod: &PodInfo, nodes: &Nodes, row: usize) -> Option<Rejection> {
-        let intolerable = nodes.taints[row].iter().any(|taint| keeps_away(taint) && !pod.tolerates(taint));
+    fn filter(&self, pod: &PodInfo, nodes: &Nodes, row: usize, _cycle: &Cycle) -> Option<Rejection> {
+        let intolerable = nodes.taints[row].iter().any(|taint| taint_keeps_away(taint) && !pod.tolerates(taint));
         intolerable.then(|| Rejection::unresolvable("node(s) had untolerated taint(s)"))
     }
 
@@ -34,7 +32,11 @@ impl Plugin for TaintToleration {
         normalize(scores, true);
     }
 
-    fn may_help(&self, event: Event) -> bool {
-        matches!(event, Event::Node(change) if change.added || change.taints)
+    fn is_concerned_by(&self, event: &Event<'_>) -> bool {
+        match event {
+            Event::Node(_, change) => change.added || change.taints,
+            Event::Own(change) => change.tolerations,
+            _ => false,
+        }
     }
 }

@@ -163,6 +163,25 @@ impl Cri {
         found(within(timeout.saturating_add(Duration::from_secs(120)), call).await).map(drop)
     }
 
+    /// Gives a running container other resources.
+    pub async fn update_container(&self, id: &str, resources: v1::LinuxContainerResources) -> Result<(), CriError> {
+        let request = v1::UpdateContainerResourcesRequest {
+            container_id: id.into(),
+            linux: Some(resources),
+            ..Default::default()
+        };
+        bounded(self.runtime().update_container_resources(request)).await.map(drop)
+    }
+
+    /// Memory that a container uses and that the kernel cannot simply take back.
+    pub async fn memory_bytes(&self, id: &str) -> Result<u64, CriError> {
+        let filter = Some(v1::ContainerStatsFilter { id: id.into(), ..Default::default() });
+        let request = v1::ListContainerStatsRequest { filter };
+        let stats = bounded(self.runtime().list_container_stats(request)).await?.stats;
+        let memory = stats.into_iter().next().and_then(|stats| stats.memory).unwrap_or_default();
+        Ok(memory.working_set_bytes.map_or(0, |bytes| bytes.value))
+    }
+
     /// Removes a stopped container.
     pub async fn remove_container(&self, id: &str) -> Result<(), CriError> {
         let request = v1::RemoveContainerRequest { container_id: id.into() };
@@ -199,6 +218,24 @@ impl Cri {
         let spec = v1::ImageSpec { image: image.into(), ..Default::default() };
         let request = v1::PullImageRequest { image: Some(spec), auth, sandbox_config };
         Ok(within(Duration::from_secs(3600), self.image().pull_image(request)).await?.image_ref)
+    }
+
+    /// Removes an image.
+    pub async fn remove_image(&self, id: &str) -> Result<(), CriError> {
+        let image = Some(v1::ImageSpec { image: id.into(), ..Default::default() });
+        bounded(self.image().remove_image(v1::RemoveImageRequest { image })).await.map(drop)
+    }
+
+    /// Where images lie, if the runtime says so.
+    pub async fn image_filesystem(&self) -> Result<Option<String>, CriError> {
+        let answer = bounded(self.image().image_fs_info(v1::ImageFsInfoRequest {})).await?;
+        let mut points = answer.image_filesystems.into_iter().filter_map(|usage| usage.fs_id);
+        Ok(points.next().map(|id| id.mountpoint))
+    }
+
+    /// What all running containers use.
+    pub async fn container_stats(&self) -> Result<Vec<v1::ContainerStats>, CriError> {
+        Ok(bounded(self.runtime().list_container_stats(v1::ListContainerStatsRequest { filter: None })).await?.stats)
     }
 
     /// All images.

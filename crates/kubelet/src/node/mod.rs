@@ -6,13 +6,12 @@ pub mod status;
 
 use std::{sync::Arc, time::Duration};
 
-use futures::{StreamExt, TryStreamExt};
+use client::Key;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, NodeStatus};
 use kube::{
     Api,
     api::{Patch, PatchParams, PostParams},
-    runtime::{WatchStreamExt, watcher},
 };
 use tokio::sync::watch;
 
@@ -30,7 +29,7 @@ pub async fn run(kubelet: Arc<Kubelet>, sender: watch::Sender<Option<Arc<Node>>>
     let node = register(&kubelet, &api, &runtime).await;
     kubelet.events.node(&node, Level::Normal, "Starting", "Starting kubelet.");
     sender.send_replace(Some(Arc::new(node)));
-    let follow = follow(&kubelet, api.clone(), &sender);
+    let follow = follow(&kubelet, &sender);
     let keep = keep(&kubelet, api, runtime);
     tokio::join!(follow, keep);
 }
@@ -99,39 +98,37 @@ async fn try_register(kubelet: &Kubelet, api: &Api<Node>, runtime: &status::Runt
 }
 
 /// Keeps our copy of the Node; tells the runtime the pod range when the node gets one.
-async fn follow(kubelet: &Kubelet, api: Api<Node>, sender: &watch::Sender<Option<Arc<Node>>>) {
-    let selector = watcher::Config::default().fields(&format!("metadata.name={}", kubelet.config.node_name));
-    let mut events = watcher::watcher(api, selector).default_backoff().applied_objects().boxed();
+async fn follow(kubelet: &Kubelet, sender: &watch::Sender<Option<Arc<Node>>>) {
+    let name = &kubelet.config.node_name;
+    let store = kubelet.caches.store_where::<Node>(&format!("metadata.name={name}"));
+    let mut changes = store.changes();
     let mut told: Option<String> = None;
     loop {
-        match events.try_next().await {
-            Ok(Some(node)) => {
-                let range =
-                    node.spec.as_ref().and_then(|spec| spec.pod_cidr.clone()).or(kubelet.config.pod_cidr.clone());
-                if let Some(range) = range.filter(|range| told.as_ref() != Some(range)) {
-                    let config = v1::NetworkConfig { pod_cidr: range.clone() };
-                    let request = v1::UpdateRuntimeConfigRequest {
-                        runtime_config: Some(v1::RuntimeConfig { network_config: Some(config) }),
-                    };
-                    if kubelet.cri.runtime().update_runtime_config(request).await.is_ok() {
-                        told = Some(range);
-                    }
-                }
-                sender.send_replace(Some(Arc::new(node)));
+        changes.next().await;
+        let Some(node) = store.get(&Key::cluster(name)) else { continue };
+        let range = node.spec.as_ref().and_then(|spec| spec.pod_cidr.clone()).or(kubelet.config.pod_cidr.clone());
+        if let Some(range) = range.filter(|range| told.as_ref() != Some(range)) {
+            let config = v1::NetworkConfig { pod_cidr: range.clone() };
+            let request = v1::UpdateRuntimeConfigRequest {
+                runtime_config: Some(v1::RuntimeConfig { network_config: Some(config) }),
+            };
+            if kubelet.cri.runtime().update_runtime_config(request).await.is_ok() {
+                told = Some(range);
             }
-            Ok(None) => return,
-            Err(error) => tracing::warn!(%error, "failed to watch the node"),
         }
+        sender.send_replace(Some(node));
     }
 }
 
 async fn compute(kubelet: &Kubelet, old: Option<&NodeStatus>, runtime: &status::Runtime) -> NodeStatus {
     let images = kubelet.cri.images().await.unwrap_or_default();
     let usage = machine::Usage::read(&kubelet.config.root_dir);
+    let pressure = kubelet.pressure.borrow().clone();
     status::compute(&status::Inputs {
         config: &kubelet.config,
         machine: &kubelet.machine,
         usage,
+        pressure: &pressure,
         runtime,
         images: &images,
         old,
@@ -142,10 +139,13 @@ async fn compute(kubelet: &Kubelet, old: Option<&NodeStatus>, runtime: &status::
 async fn keep(kubelet: &Kubelet, api: Api<Node>, mut runtime: status::Runtime) {
     let mut reported: Option<(std::time::Instant, NodeStatus)> = None;
     let mut computed_at = std::time::Instant::now();
+    let mut pressure = kubelet.pressure.subscribe();
     loop {
         let due = reported.is_none() || computed_at.elapsed() >= kubelet.config.status_update_frequency;
         let latest = look(kubelet).await;
-        if due || latest != runtime {
+        let pressed = pressure.has_changed().unwrap_or(false);
+        if due || pressed || latest != runtime {
+            pressure.mark_unchanged();
             runtime = latest;
             computed_at = std::time::Instant::now();
             let node = kubelet.node.borrow().clone();
@@ -176,6 +176,9 @@ async fn keep(kubelet: &Kubelet, api: Api<Node>, mut runtime: status::Runtime) {
                 }
             }
         }
-        tokio::time::sleep(if runtime.ready() { READY_POLL } else { UNREADY_POLL }).await;
+        tokio::select! {
+            () = tokio::time::sleep(if runtime.ready() { READY_POLL } else { UNREADY_POLL }) => {}
+            _ = pressure.changed() => pressure.mark_changed(),
+        }
     }
 }

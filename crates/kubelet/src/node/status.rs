@@ -1,6 +1,6 @@
 //! A node's status as a pure function of what was found.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -16,7 +16,13 @@ use k8s_openapi::{
 use serde_json::Value;
 
 use super::machine::{Machine, Usage};
-use crate::{config::Config, cri::v1, events::Level, quantity};
+use crate::{
+    config::Config,
+    cri::v1,
+    events::Level,
+    eviction::{Pressure, Signal, run::kept_free},
+    quantity,
+};
 
 /// Upstream shows so many images, the largest first.
 const IMAGES_MAX: usize = 50;
@@ -70,6 +76,8 @@ pub struct Inputs<'a> {
     pub machine: &'a Machine,
     /// What of it is in use.
     pub usage: Usage,
+    /// What there is too little of.
+    pub pressure: &'a BTreeSet<Pressure>,
     /// The runtime.
     pub runtime: &'a Runtime,
     /// Images on the node.
@@ -175,21 +183,20 @@ fn allocatable(inputs: &Inputs<'_>, capacity: &BTreeMap<String, Quantity>) -> BT
     let cpu = i128::try_from(inputs.machine.cpus).unwrap_or(1) * 1000 - reserved("cpu");
     let cpu = if cpu % 1000 == 0 { (cpu / 1000).to_string() } else { format!("{cpu}m") };
     out.insert("cpu".into(), Quantity(cpu));
-    let kept = u64::try_from(reserved("memory") / 1000).unwrap_or(0) + inputs.config.memory_available_bytes + huge;
+    let free = |signal, capacity| kept_free(inputs.config, signal, capacity);
+    let memory = inputs.machine.memory_bytes;
+    let kept = u64::try_from(reserved("memory") / 1000).unwrap_or(0) + free(Signal::MemoryAvailable, memory) + huge;
     out.insert("memory".into(), kibibytes(inputs.machine.memory_bytes.saturating_sub(kept)));
     let kept = u64::try_from(reserved("ephemeral-storage") / 1000).unwrap_or(0);
-    let percent = 100u64.saturating_sub(inputs.config.nodefs_available_percent);
-    let disk = (inputs.usage.disk_bytes / 100 * percent).saturating_sub(kept);
+    let disk = inputs.usage.disk_bytes;
+    let disk = disk.saturating_sub(free(Signal::NodefsAvailable, disk)).saturating_sub(kept);
     out.insert("ephemeral-storage".into(), Quantity(disk.to_string()));
     out
 }
 
 fn conditions(inputs: &Inputs<'_>) -> Vec<NodeCondition> {
-    let usage = inputs.usage;
-    let memory = usage.memory_available_bytes < inputs.config.memory_available_bytes;
-    let disk = usage.disk_available_bytes < usage.disk_bytes / 100 * inputs.config.nodefs_available_percent;
-    let pids = usage.pids_max.saturating_sub(usage.pids) < usage.pids_max / 100;
-    let pick = |pressed: bool, bad: (&'static str, &'static str), good: (&'static str, &'static str)| {
+    let pick = |pressure: Pressure, bad: (&'static str, &'static str), good: (&'static str, &'static str)| {
+        let pressed = inputs.pressure.contains(&pressure);
         let (reason, message) = if pressed { bad } else { good };
         (pressed, reason, message.to_owned())
     };
@@ -201,7 +208,7 @@ fn conditions(inputs: &Inputs<'_>) -> Vec<NodeCondition> {
         (
             "MemoryPressure",
             pick(
-                memory,
+                Pressure::Memory,
                 ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
                 ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
             ),
@@ -209,7 +216,7 @@ fn conditions(inputs: &Inputs<'_>) -> Vec<NodeCondition> {
         (
             "DiskPressure",
             pick(
-                disk,
+                Pressure::Disk,
                 ("KubeletHasDiskPressure", "kubelet has disk pressure"),
                 ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
             ),
@@ -217,7 +224,7 @@ fn conditions(inputs: &Inputs<'_>) -> Vec<NodeCondition> {
         (
             "PIDPressure",
             pick(
-                pids,
+                Pressure::Pid,
                 ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
                 ("KubeletHasSufficientPID", "kubelet has sufficient PID available"),
             ),
@@ -314,11 +321,13 @@ pub fn transitions(old: Option<&NodeStatus>, new: &NodeStatus) -> Vec<(&'static 
 mod tests {
     use super::*;
 
-    fn status(runtime: &Runtime, usage: Usage, old: Option<&NodeStatus>) -> NodeStatus {
+    fn status(runtime: &Runtime, pressure: &[Pressure], old: Option<&NodeStatus>) -> NodeStatus {
         let config = Config::new("n1", "192.0.2.1".parse().unwrap(), std::path::Path::new("/x"));
         let machine = Machine { cpus: 2, memory_bytes: 4 << 30, architecture: "amd64", ..Default::default() };
         let now = Timestamp::from_second(1_000_000 + i64::from(old.is_some())).unwrap();
-        compute(&Inputs { config: &config, machine: &machine, usage, runtime, images: &[], old, now })
+        let pressure = &pressure.iter().copied().collect();
+        let usage = Usage { disk_bytes: 100 << 30, disk_available_bytes: 50 << 30, ..Usage::default() };
+        compute(&Inputs { config: &config, machine: &machine, usage, pressure, runtime, images: &[], old, now })
     }
 
     fn runtime(network: bool) -> Runtime {
@@ -332,51 +341,46 @@ mod tests {
         Runtime { answers: true, version: "containerd://1".into(), conditions }
     }
 
-    const FINE: Usage = Usage {
-        memory_available_bytes: 1 << 30,
-        disk_bytes: 100 << 30,
-        disk_available_bytes: 50 << 30,
-        pids_max: 4096,
-        pids: 100,
-    };
-
     fn ready(status: &NodeStatus) -> NodeCondition {
         status.conditions.iter().flatten().find(|c| c.type_ == "Ready").unwrap().clone()
     }
 
     #[test]
     fn ready_only_with_runtime_and_network() {
-        let unready = status(&runtime(false), FINE, None);
+        let unready = status(&runtime(false), &[], None);
         let condition = ready(&unready);
         assert_eq!((condition.status.as_str(), condition.reason.as_deref()), ("False", Some("KubeletNotReady")));
         let message = "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:cni plugin not initialized";
         assert_eq!(condition.message.as_deref(), Some(message));
-        let fine = status(&runtime(true), FINE, Some(&unready));
+        let fine = status(&runtime(true), &[], Some(&unready));
         assert_eq!(ready(&fine).reason.as_deref(), Some("KubeletReady"));
         assert_eq!(transitions(Some(&unready), &fine), [("NodeReady", Level::Normal)]);
         assert_eq!(
-            ready(&status(&Runtime::default(), FINE, None)).message.as_deref(),
+            ready(&status(&Runtime::default(), &[], None)).message.as_deref(),
             Some("container runtime is down")
         );
     }
 
     #[test]
     fn heartbeats_alone_are_no_difference() {
-        let first = status(&runtime(true), FINE, None);
-        let later = status(&runtime(true), FINE, Some(&first));
+        let first = status(&runtime(true), &[], None);
+        let later = status(&runtime(true), &[], Some(&first));
         assert_ne!(first, later);
         assert!(!differs(&first, &later));
-        let pressed = status(&runtime(true), Usage { disk_available_bytes: 1, ..FINE }, Some(&first));
+        let pressed = status(&runtime(true), &[Pressure::Disk], Some(&first));
         assert!(differs(&first, &pressed));
+        assert_eq!(transitions(Some(&first), &pressed), [("NodeHasDiskPressure", Level::Normal)]);
     }
 
     #[test]
     fn a_new_node_has_the_well_known_labels_and_room() {
         let config = Config::new("n1", "192.0.2.1".parse().unwrap(), std::path::Path::new("/x"));
-        let node = node(&config, status(&runtime(true), FINE, None));
+        let node = node(&config, status(&runtime(true), &[], None));
         assert_eq!(node.metadata.labels.unwrap()["kubernetes.io/hostname"], "n1");
         let status = node.status.unwrap();
         assert_eq!(status.capacity.unwrap()["memory"].0, "4194304Ki");
-        assert_eq!(status.allocatable.unwrap()["memory"].0, "4091904Ki");
+        let allocatable = status.allocatable.unwrap();
+        assert_eq!(allocatable["memory"].0, "4091904Ki");
+        assert_eq!(allocatable["ephemeral-storage"].0, (90u64 << 30).to_string());
     }
 }

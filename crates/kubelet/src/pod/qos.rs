@@ -90,6 +90,11 @@ pub fn pod_limit(pod: &Pod, resource: &str) -> i128 {
     total(pod, resource, limit)
 }
 
+/// What a pod's limits for one resource add up to; a container without one counts as nothing.
+pub fn sum_of_limits(pod: &Pod, resource: &str) -> i128 {
+    total(pod, resource, limit)
+}
+
 fn total(pod: &Pod, resource: &str, of: impl Fn(Option<&ResourceRequirements>, &str) -> i128) -> i128 {
     let pod_level = of(pod.pod_spec().resources.as_ref(), resource);
     let amount_of = |container: &Container| of(container.resources.as_ref(), resource);

@@ -6,12 +6,15 @@ use k8s_openapi::{
 };
 
 use super::generate::Inputs;
-use crate::pod::{PodExt, is_sidecar};
+use crate::{
+    pod::{PodExt, is_sidecar},
+    resize::report,
+};
 
 /// A verdict before it has a type and times: status, reason, message.
 type Verdict = (bool, Option<&'static str>, Option<String>);
 
-/// All conditions that the kubelet keeps, in upstream's order, with transition times kept where nothing changed.
+/// All conditions that the kubelet keeps, in upstream's order: those of a resize, while there is one, and the usual ones, with transition times kept where nothing changed.
 pub fn all(inputs: &Inputs<'_>, phase: &str, init: &[ContainerStatus], main: &[ContainerStatus]) -> Vec<PodCondition> {
     let sidecars: Vec<&Container> = inputs.pod.init_containers().iter().filter(|c| is_sidecar(c)).collect();
     let serving = main.iter().chain(init.iter().filter(|s| sidecars.iter().any(|c| c.name == s.name)));
@@ -21,7 +24,8 @@ pub fn all(inputs: &Inputs<'_>, phase: &str, init: &[ContainerStatus], main: &[C
         false => containers.clone(),
     };
     let sandbox_ready = inputs.runtime.ready_sandbox().is_some_and(|s| inputs.pod.host_network() || !s.ips.is_empty());
-    [
+    let old = inputs.pod.status.as_ref().and_then(|s| s.conditions.as_deref()).unwrap_or_default();
+    let usual = [
         ("PodReadyToStartContainers", (sandbox_ready, None, None)),
         ("Initialized", initialized(inputs, phase, init)),
         ("Ready", ready),
@@ -29,8 +33,13 @@ pub fn all(inputs: &Inputs<'_>, phase: &str, init: &[ContainerStatus], main: &[C
         ("PodScheduled", (true, None, None)),
     ]
     .into_iter()
-    .map(|(kind, verdict)| condition(inputs, kind, verdict))
-    .collect()
+    .map(|(kind, verdict)| condition(inputs, kind, verdict));
+    let disruption = inputs.verdict.filter(|verdict| verdict.is_disruption).map(|verdict| {
+        let why = (true, Some("TerminationByKubelet"), Some(verdict.message.clone()));
+        condition(inputs, "DisruptionTarget", why)
+    });
+    let resize = report::conditions(inputs.resizing, old, inputs.now).into_iter();
+    disruption.into_iter().chain(resize).chain(usual).collect()
 }
 
 fn condition(inputs: &Inputs<'_>, kind: &str, (status, reason, message): Verdict) -> PodCondition {

@@ -1,5 +1,6 @@
 //! Statuses of a pod's containers.
 
+use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{
         Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
@@ -32,8 +33,10 @@ pub fn status(inputs: &Inputs<'_>, kind: ContainerKind, container: &Container) -
         Some(info) => known(inputs, kind, container, info, &mut out),
         None => unknown(inputs, old, &mut out),
     }
-    out.resources = container.resources.clone().filter(|r| r.limits.is_some() || r.requests.is_some());
-    out.allocated_resources = container.resources.as_ref().and_then(|r| r.requests.clone());
+    // Said of what the runtime knows, also where nothing is asked for.
+    let actuated = info.filter(|info| info.running()).and_then(|_| inputs.resizing.actuated.containers.get(name));
+    out.resources = info.map(|_| actuated.or(container.resources.as_ref()).cloned().unwrap_or_default());
+    out.allocated_resources = info.and(container.resources.as_ref()).and_then(|resources| resources.requests.clone());
     let mounts = container.volume_mounts.iter().flatten();
     out.volume_mounts = Some(
         mounts
@@ -173,8 +176,9 @@ fn terminated(inputs: &Inputs<'_>, info: &ContainerInfo) -> ContainerStateTermin
         exit_code: info.exit_code,
         reason: Some(reason.into()),
         message: words.or(runtime_words),
-        started_at: info.started_at.map(Time),
-        finished_at: info.finished_at.map(Time),
+        // A container that never started did so at the runtime's zero, which is what clients expect to find.
+        started_at: Some(Time(info.started_at.unwrap_or(Timestamp::UNIX_EPOCH))),
+        finished_at: Some(Time(info.finished_at.unwrap_or(Timestamp::UNIX_EPOCH))),
         container_id: Some(format!("{}://{}", inputs.runtime_name, info.id)),
         ..Default::default()
     }

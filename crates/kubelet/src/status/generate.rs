@@ -12,6 +12,7 @@ use super::{conditions, containers};
 use crate::{
     actions::ProbeStates,
     pod::{ContainerKind, PodExt, is_sidecar, qos},
+    resize::Resizing,
     runtime_state::PodRuntime,
 };
 
@@ -22,6 +23,15 @@ pub struct Verdict {
     pub reason: String,
     /// status.message.
     pub message: String,
+    /// Whether it was for the node's sake, so that the condition DisruptionTarget says so.
+    pub is_disruption: bool,
+}
+
+impl Verdict {
+    /// A verdict on the pod itself.
+    pub fn new(reason: &str, message: String) -> Self {
+        Self { reason: reason.into(), message, is_disruption: false }
+    }
 }
 
 /// Everything a status is made from.
@@ -35,6 +45,8 @@ pub struct Inputs<'a> {
     pub reasons: &'a HashMap<String, (String, String)>,
     /// Probes' verdicts.
     pub probes: &'a ProbeStates,
+    /// What the pod was promised and what it has.
+    pub resizing: &'a Resizing,
     /// The scheme of container ids, such as `containerd`.
     pub runtime_name: &'a str,
     /// The node's addresses, the primary first.
@@ -73,6 +85,7 @@ pub fn generate(inputs: Inputs<'_>) -> PodStatus {
         _ => (phase, reason, message),
     };
     let pod_ips = addresses(&inputs);
+    let whole = pod.pod_spec().resources.as_ref();
     let some = |list: Vec<ContainerStatus>| (!list.is_empty()).then_some(list);
     PodStatus {
         phase: Some(phase.into()),
@@ -89,6 +102,8 @@ pub fn generate(inputs: Inputs<'_>) -> PodStatus {
         ephemeral_container_statuses: some(ephemeral),
         qos_class: old.and_then(|s| s.qos_class.clone()).or_else(|| Some(qos::class(pod).as_str().into())),
         observed_generation: pod.metadata.generation,
+        resources: inputs.resizing.actuated.pod.clone().filter(|_| whole.is_some()),
+        allocated_resources: whole.and_then(|own| own.requests.clone()),
         ..Default::default()
     }
 }

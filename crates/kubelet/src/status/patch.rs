@@ -4,8 +4,10 @@
 use k8s_openapi::api::core::v1::PodStatus;
 use serde_json::{Map, Value, json};
 
+use crate::resize::report;
+
 /// Fields that the kubelet alone writes, replaced as a whole.
-const OWNED: [&str; 14] = [
+const OWNED: [&str; 16] = [
     "observedGeneration",
     "phase",
     "message",
@@ -20,6 +22,8 @@ const OWNED: [&str; 14] = [
     "hostIPs",
     "podIPs",
     "resize",
+    "resources",
+    "allocatedResources",
 ];
 
 /// The patch's `status`, or None if nothing differs.
@@ -49,8 +53,12 @@ pub fn difference(old: Option<&PodStatus>, new: &PodStatus) -> Option<Value> {
     }
     let conditions = |status: &Map<String, Value>| status.get("conditions").and_then(Value::as_array).cloned();
     let before = conditions(&old).unwrap_or_default();
-    let changed: Vec<Value> = conditions(&new)
-        .unwrap_or_default()
+    let after = conditions(&new).unwrap_or_default();
+    // Conditions of a resize go when they no longer hold; all others stay and change.
+    let holds = |kind: &str, list: &[Value]| list.iter().any(|c| c.get("type").and_then(Value::as_str) == Some(kind));
+    let over = report::CONDITIONS.iter().filter(|kind| holds(kind, &before) && !holds(kind, &after));
+    let over: Vec<Value> = over.map(|kind| json!({"$patch": "delete", "type": kind})).collect();
+    let changed: Vec<Value> = after
         .into_iter()
         .filter(|condition| !before.contains(condition))
         .map(|mut condition| {
@@ -63,6 +71,7 @@ pub fn difference(old: Option<&PodStatus>, new: &PodStatus) -> Option<Value> {
             }
             condition
         })
+        .chain(over)
         .collect();
     if !changed.is_empty() {
         out.insert("conditions".into(), Value::Array(changed));

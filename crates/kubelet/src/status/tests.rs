@@ -8,6 +8,7 @@ use super::{generate::*, patch};
 use crate::{
     actions::{ProbeState, ProbeStates},
     cri::v1::ContainerState as State,
+    resize::{Pending, Progress, Resizing, decide::Reason},
     runtime_state::{PodRuntime, Sandbox},
 };
 
@@ -27,6 +28,8 @@ struct Case {
     probes: ProbeStates,
     is_terminal: bool,
     verdict: Option<Verdict>,
+    never_started: bool,
+    resizing: Option<Resizing>,
 }
 
 impl Case {
@@ -34,12 +37,16 @@ impl Case {
         let sandbox = Sandbox { id: "s".into(), ready: true, ips: vec!["10.244.0.5".into()], ..Default::default() };
         let containers =
             self.containers.iter().map(|(name, state, code)| crate::actions::tests::container(name, *state, *code));
-        let runtime = PodRuntime { sandboxes: vec![sandbox], containers: containers.collect() };
+        let mut runtime = PodRuntime { sandboxes: vec![sandbox], containers: containers.collect() };
+        if self.never_started {
+            runtime.containers.iter_mut().for_each(|container| container.started_at = None);
+        }
         generate(Inputs {
             pod,
             runtime: &runtime,
             reasons: &self.reasons,
             probes: &self.probes,
+            resizing: &self.resizing.clone().unwrap_or_else(|| Resizing::begin(pod, "/nonexistent".into())),
             runtime_name: "containerd",
             host_ips: &["192.0.2.1".into()],
             first_seen: at(0),
@@ -123,8 +130,13 @@ fn a_killed_pod_fails_and_a_verdict_is_told() {
     let mut case =
         Case { containers: vec![("a", State::ContainerExited, 137)], is_terminal: true, ..Default::default() };
     assert_eq!(case.status(&pod).phase.as_deref(), Some("Failed"));
-    case.verdict = Some(Verdict { reason: "DeadlineExceeded".into(), message: "m".into() });
-    assert_eq!(case.status(&pod).reason.as_deref(), Some("DeadlineExceeded"));
+    case.verdict = Some(Verdict::new("DeadlineExceeded", "m".into()));
+    let status = case.status(&pod);
+    assert_eq!(status.reason.as_deref(), Some("DeadlineExceeded"));
+    assert!(!status.conditions.iter().flatten().any(|c| c.type_ == "DisruptionTarget"));
+    case.verdict = Some(Verdict { is_disruption: true, ..Verdict::new("Evicted", "low".into()) });
+    let disruption = condition(&case.status(&pod), "DisruptionTarget");
+    assert_eq!(disruption, ("True".into(), Some("TerminationByKubelet".into()), Some("low".into())));
 }
 
 #[test]
@@ -150,4 +162,50 @@ fn a_patch_names_only_what_changed() {
     let expected = json!({"phase": "Running", "reason": null, "podIPs": [{"ip": "1.1.1.2"}, {"$patch": "replace"}],
         "conditions": [{"type": "Ready", "status": "True", "reason": null}]});
     assert_eq!(patch::difference(Some(&old), &new), Some(expected));
+}
+
+#[test]
+fn what_never_started_did_so_at_zero_and_asked_for_nothing_is_said_so() {
+    let pod = pod(json!({"restartPolicy": "Never", "containers": [{"name": "a"}, {"name": "b"}]}), json!({}));
+    let mut case = Case { containers: vec![("a", State::ContainerExited, 128)], ..Case::default() };
+    (case.is_terminal, case.never_started) = (true, true);
+    let status = serde_json::to_value(case.status(&pod)).unwrap();
+    let (a, b) = (&status["containerStatuses"][0], &status["containerStatuses"][1]);
+    assert_eq!(a["state"]["terminated"]["startedAt"], "1970-01-01T00:00:00Z");
+    assert_eq!(a["resources"], json!({}));
+    assert_eq!(b.get("resources"), None);
+}
+
+#[test]
+fn a_resize_shows_until_it_is_over() {
+    let with = |cpu: &str| {
+        let resources = json!({"requests": {"cpu": cpu}});
+        pod(json!({"containers": [{"name": "a", "resources": resources}]}), json!({}))
+    };
+    let mut resizing = Resizing::begin(&with("1"), "/nonexistent".into());
+    resizing.progress = Some(Progress { generation: 2, error: None });
+    let (message, since) = ("no room".to_owned(), at(3));
+    resizing.pending = Some(Pending { reason: Reason::Deferred, message, generation: 3, since });
+    let mut case = Case { containers: vec![("a", State::ContainerRunning, 0)], ..Default::default() };
+    case.resizing = Some(resizing.clone());
+    let under_way = case.status(&with("2"));
+    let own = &under_way.container_statuses.as_ref().unwrap()[0];
+    let cpu = |amounts: Option<&std::collections::BTreeMap<String, _>>| {
+        amounts
+            .and_then(|amounts| amounts.get("cpu").cloned())
+            .map(|k8s_openapi::apimachinery::pkg::api::resource::Quantity(cpu)| cpu)
+    };
+    assert_eq!(cpu(own.allocated_resources.as_ref()).as_deref(), Some("2"));
+    assert_eq!(cpu(own.resources.as_ref().and_then(|own| own.requests.as_ref())).as_deref(), Some("1"));
+    let conditions = under_way.conditions.as_deref().unwrap();
+    let first: Vec<_> = conditions[..2].iter().map(|c| (c.type_.as_str(), c.observed_generation)).collect();
+    assert_eq!(first, [("PodResizePending", Some(3)), ("PodResizeInProgress", Some(2))]);
+    assert_eq!(condition(&under_way, "PodResizePending").1.as_deref(), Some("Deferred"));
+    (resizing.pending, resizing.progress) = (None, None);
+    case.resizing = Some(resizing);
+    let over = case.status(&with("1"));
+    let patch = patch::difference(Some(&under_way), &over).unwrap();
+    let gone: Vec<&Value> =
+        patch["conditions"].as_array().unwrap().iter().filter(|c| c["$patch"] == "delete").collect();
+    assert_eq!(gone.len(), 2, "{patch}");
 }

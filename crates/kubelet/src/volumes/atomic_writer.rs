@@ -47,7 +47,9 @@ pub fn write(dir: &Path, files: &Files, group: Option<i64>) -> io::Result<bool> 
     let name = format!("..{}.{}", now.strftime("%Y_%m_%d_%H_%M_%S"), now.subsec_nanosecond());
     let fresh = dir.join(&name);
     fs::create_dir(&fresh)?;
-    fs::set_permissions(&fresh, fs::Permissions::from_mode(0o755))?;
+    chown(&fresh, None, group)?;
+    let inherited = if group.is_some() { 0o2000 } else { 0 };
+    fs::set_permissions(&fresh, fs::Permissions::from_mode(0o755 | inherited))?;
     for (path, file) in files {
         let path = fresh.join(path);
         if let Some(parent) = path.parent() {

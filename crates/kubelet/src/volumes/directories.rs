@@ -39,13 +39,19 @@ pub fn empty_dir(path: &Path, source: &EmptyDirVolumeSource, fs_group: Option<i6
     Ok(())
 }
 
-/// The directory of a volume with files of ours; secrets never reach a disk.
-pub fn prepare(path: &Path, in_memory: bool) -> Result<(), String> {
+/// The directory of a volume with files of ours; secrets never reach a disk. Its group may come in, and what is made in
+/// it belongs to the group as well.
+pub fn prepare(path: &Path, in_memory: bool, fs_group: Option<i64>) -> Result<(), String> {
     fs::create_dir_all(path).map_err(failed("create", path))?;
     if in_memory {
         mount_tmpfs(path, "")?;
+    } else {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o777)).map_err(failed("set the mode of", path))?;
     }
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).map_err(failed("set the mode of", path))
+    let Some(group) = fs_group.and_then(|group| u32::try_from(group).ok()) else { return Ok(()) };
+    chown(path, None, Some(group)).map_err(failed("change the group of", path))?;
+    let mode = fs::metadata(path).map_err(failed("read the mode of", path))?.mode() & 0o7777;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode | 0o2050)).map_err(failed("set the mode of", path))
 }
 
 fn mount_tmpfs(path: &Path, options: &str) -> Result<(), String> {
@@ -160,6 +166,21 @@ mod tests {
         assert!(host_path(&source(dir.path().join("a/b"), "File")).unwrap_err().contains("is not a file"));
         assert!(host_path(&source(dir.path().join("f"), "FileOrCreate")).is_ok());
         assert!(host_path(&source("/dev/null".into(), "CharDevice")).is_ok());
+    }
+
+    #[test]
+    fn the_root_of_a_volume_with_files_belongs_to_the_pods_group() {
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("SKIPPED: only root can give directories away");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("v");
+        prepare(&path, false, None).unwrap();
+        let of = |path: &Path| fs::metadata(path).map(|found| (found.gid(), found.mode() & 0o7777)).unwrap();
+        assert_eq!(of(&path), (0, 0o777));
+        prepare(&path, false, Some(2000)).unwrap();
+        assert_eq!(of(&path), (2000, 0o2777));
     }
 
     #[test]

@@ -82,7 +82,7 @@ impl Volumes {
         let files = payload::collect(&self.objects, pod, volume, allocatable).await?;
         let path = own(plugin);
         blocking(move || {
-            directories::prepare(&path, in_memory)?;
+            directories::prepare(&path, in_memory, fs_group)?;
             atomic_writer::write(&path, &files, fs_group)
                 .map_err(|error| format!("failed to write {}: {error}", path.display()))?;
             Ok(path)

@@ -56,9 +56,11 @@ impl Worker {
                     found
                 }
             };
-            runtime.containers.push(known);
+            let is_replaced = self.replaced.contains(&known.id);
+            runtime.containers.push(ContainerInfo { is_replaced, ..known });
         }
         self.seen_containers.retain(|id, _| runtime.containers.iter().any(|c| c.id == *id));
+        self.replaced.retain(|id| runtime.containers.iter().any(|c| c.id == *id));
         self.seen_sandboxes.retain(|id, _| runtime.sandboxes.iter().any(|s| s.id == *id));
         let runtime = runtime.sorted();
         self.shared.lock().runtime = runtime.clone();

@@ -69,6 +69,7 @@ impl Worker {
         }
         self.kubelet.events.pod(pod, about, Level::Normal, "Started", "Container started");
         self.reasons.remove(name);
+        self.has_started_with(kind, &container);
         self.link_log(pod, name, &id, &log_path);
         self.post_start(pod, runtime, kind, &container, &id).await
     }

@@ -102,7 +102,8 @@ impl Worker {
         self.stopper(pod, runtime).pod(runtime, grace).await;
     }
 
-    pub(super) async fn kill_containers(&self, pod: &Arc<Pod>, runtime: &PodRuntime, actions: &Actions) {
+    pub(super) async fn kill_containers(&mut self, pod: &Arc<Pod>, runtime: &PodRuntime, actions: &Actions) {
+        self.replaced.extend(actions.kill.iter().filter(|kill| kill.is_replaced).map(|kill| kill.id.clone()));
         let stopper = self.stopper(pod, runtime);
         join_all(actions.kill.iter().map(|kill| async {
             let Some(info) = runtime.containers.iter().find(|info| info.id == kill.id) else { return };
@@ -234,7 +235,8 @@ impl Worker {
 }
 
 fn grace_of(update: &super::Update) -> i64 {
-    if update.gone { 1 } else { update.pod.grace_period_seconds() }
+    let own = if update.gone { 1 } else { update.pod.grace_period_seconds() };
+    update.eviction.as_ref().map_or(own, |eviction| eviction.grace_seconds.min(own))
 }
 
 /// Resolves when the pod gets less time than `grace`.

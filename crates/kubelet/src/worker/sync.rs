@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 
-use super::{Step, Worker};
+use super::{MountPause, Step, Worker};
 use crate::{
     actions::{self, Actions},
     cri::v1,
@@ -27,12 +27,13 @@ impl Worker {
                 return Step::Wait(Timestamp::now() + SignedDuration::from_secs(1));
             }
         };
+        self.consider_resize();
         let pod = self.pod();
         let deadline = self.deadline(&pod);
         if deadline.is_some_and(|deadline| deadline <= Timestamp::now()) {
             let message = "Pod was active on the node longer than the specified deadline".to_owned();
             self.kubelet.events.pod(&pod, None, Level::Normal, "DeadlineExceeded", message.clone());
-            self.verdict = Some(Verdict { reason: "DeadlineExceeded".into(), message });
+            self.verdict = Some(Verdict::new("DeadlineExceeded", message));
             return Step::End;
         }
         self.watch_probes(&pod, &runtime);
@@ -41,10 +42,14 @@ impl Worker {
             return Step::End;
         }
         self.note_waiting(&pod, &actions);
+        let unsettled = match actions.is_idle() {
+            true => self.settle(&pod, &runtime).await,
+            false => None,
+        };
         self.publish(&runtime, false);
         let mut next = Timestamp::now()
             + SignedDuration::try_from(self.kubelet.config.sync_frequency).unwrap_or(SignedDuration::from_secs(60));
-        for until in actions.waiting.iter().map(|waiting| waiting.until).chain(deadline) {
+        for until in actions.waiting.iter().map(|waiting| waiting.until).chain(deadline).chain(unsettled) {
             next = next.min(until);
         }
         if actions.is_idle() {
@@ -52,10 +57,12 @@ impl Worker {
             self.refresh_volumes(&pod).await;
             return Step::Wait(next);
         }
-        let retry = self.act(&pod, runtime, &actions).await;
+        let mut retry = self.act(&pod, runtime, &actions).await;
         match self.observe().await {
             Ok(runtime) => {
                 self.watch_probes(&pod, &runtime);
+                let unsettled = self.settle(&pod, &runtime).await;
+                retry = earlier(retry, unsettled);
                 self.publish(&runtime, false);
                 self.remove_old(&pod, &runtime).await;
                 // What was started may have made more possible: the next init container, the main ones.
@@ -78,7 +85,9 @@ impl Worker {
     fn decide(&self, pod: &Pod, runtime: &PodRuntime) -> Actions {
         let probes = self.probes.lock().clone();
         let now = Timestamp::now();
-        actions::compute_pod_actions(actions::View { pod, runtime, probes: &probes, backoff: &self.backoff, now })
+        let resizing = self.resizing.lock();
+        let (backoff, actuated) = (&self.backoff, &resizing.actuated);
+        actions::compute_pod_actions(actions::View { pod, runtime, probes: &probes, backoff, actuated, now })
     }
 
     fn deadline(&self, pod: &Pod) -> Option<Timestamp> {
@@ -112,6 +121,15 @@ impl Worker {
             tracing::warn!(pod = %pod.full_name(), error, "failed to prepare a pod");
             return Some(self.retry_at());
         }
+        if let Err(error) = self.widen(pod).await {
+            tracing::warn!(pod = %pod.full_name(), error, "failed to limit a pod");
+            if let Some(retry) = self.resize_failed(pod, vec![error]) {
+                return Some(retry);
+            }
+        }
+        if let (None, Some(until)) = (&self.volumes, self.mount_pause.holds(Timestamp::now())) {
+            return Some(until);
+        }
         let sandbox_config = self.sandbox_config(pod, &runtime, actions.create_sandbox);
         // The sandbox, the volumes and the first images have nothing to do with each other.
         let kubelet = self.kubelet.clone();
@@ -137,11 +155,12 @@ impl Worker {
             Ok(Some(paths)) => {
                 self.volumes = Some(paths);
                 self.volumes_at = Some(Instant::now());
+                self.mount_pause = MountPause::default();
             }
             Ok(None) => {}
             Err(error) => {
                 self.kubelet.events.pod(pod, None, Level::Warning, "FailedMount", error.to_string());
-                return Some(self.retry_at());
+                return Some(self.mount_pause.failed(Timestamp::now()));
             }
         }
         let created = match sandbox {
@@ -161,10 +180,10 @@ impl Worker {
             None => runtime,
         };
         self.kill_containers(pod, &runtime, actions).await;
-        let mut retry = None;
+        let mut retry = self.resize_containers(pod, &runtime, actions).await;
         for (kind, name) in &actions.start {
             if let Err(at) = self.start_container(pod, &runtime, &sandbox_config, *kind, name).await {
-                retry = Some(retry.map_or(at, |earlier: Timestamp| earlier.min(at)));
+                retry = earlier(retry, Some(at));
             }
         }
         if retry.is_none() {
@@ -245,5 +264,12 @@ impl Worker {
             };
             self.prober.watch(&target);
         }
+    }
+}
+
+fn earlier(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
     }
 }

@@ -36,11 +36,17 @@ impl Api {
     fn patched_status(&self, path: &str, patch: &mut Value) {
         let Some(known) = self.0.get(path.trim_end_matches("/status")) else { return };
         let Some(status) = patch.get_mut("status").and_then(Value::as_object_mut) else { return };
+        let conditions = status.get("conditions").and_then(Value::as_array).cloned().unwrap_or_default();
+        let over: Vec<Value> = (conditions.iter())
+            .filter(|condition| condition["$patch"] == "delete")
+            .map(|condition| condition["type"].clone())
+            .collect();
         for list in status.values_mut().filter_map(Value::as_array_mut) {
             list.retain(|item| item.get("$patch").is_none());
         }
         let Some(changed) = status.get("conditions").and_then(Value::as_array).cloned() else { return };
         let mut all = known["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        all.retain(|condition| !over.contains(&condition["type"]));
         for mut condition in changed {
             if let Some(map) = condition.as_object_mut() {
                 map.retain(|_, value| !value.is_null());
@@ -142,6 +148,9 @@ impl TestNode {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut config = Config::new("node-1", "127.0.0.1".parse().unwrap(), dir.path());
         config.bind_address = ([127, 0, 0, 1], port).into();
+        // Tests set their own: the machine's disk may well be full.
+        config.eviction.thresholds.clear();
+        config.kept_images = vec![image::NAME.into()];
         config.cgroup_root = format!("kubelet-test-{}-{number}", std::process::id());
         change(&mut config);
         let mut node = Self { api: FakeServer::new(), cri: Cri::new(&config.cri_socket()), config, dir, running: None };
@@ -167,8 +176,9 @@ impl TestNode {
     pub fn start_kubelet(&mut self) {
         let cancel = CancellationToken::new();
         let client = client::for_service(Api(self.api.clone()), "kubelet/test");
+        let caches = client::Reflectors::new(client, client::Environment::system(), cancel.clone());
         let (config, token) = (self.config.clone(), cancel.clone());
-        let task = tokio::spawn(async move { kubelet::run(client, config, token).await.unwrap() });
+        let task = tokio::spawn(async move { kubelet::run(caches, config, token).await.unwrap() });
         self.running = Some((cancel, task));
     }
 

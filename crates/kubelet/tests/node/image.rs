@@ -19,6 +19,11 @@ fn run(command: &mut Command) {
 
 /// Writes the archive into `dir`.
 pub fn archive(dir: &Path) -> PathBuf {
+    archive_as(dir, NAME)
+}
+
+/// Writes an archive with an image of this name, which is another than those of other names.
+pub fn archive_as(dir: &Path, name: &str) -> PathBuf {
     let root = dir.join("rootfs");
     for sub in ["bin", "etc", "tmp", "proc", "sys", "dev"] {
         fs::create_dir_all(root.join(sub)).unwrap();
@@ -42,7 +47,7 @@ pub fn archive(dir: &Path) -> PathBuf {
         (format!("sha256:{digest}"), bytes.len())
     };
     let (layer_digest, layer_size) = blob(&fs::read(&layer).unwrap());
-    let config = json!({"architecture": "amd64", "os": "linux", "config": {"Cmd": ["sleep", "1000000"], "Env": ["PATH=/bin"]},
+    let config = json!({"architecture": "amd64", "os": "linux", "config": {"Cmd": ["sleep", "1000000"], "Env": ["PATH=/bin", format!("IMAGE={name}")]},
         "rootfs": {"type": "layers", "diff_ids": [layer_digest]}});
     let (config_digest, config_size) = blob(config.to_string().as_bytes());
     let manifest = json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
@@ -50,7 +55,7 @@ pub fn archive(dir: &Path) -> PathBuf {
         "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": layer_digest, "size": layer_size}]});
     let (manifest_digest, manifest_size) = blob(manifest.to_string().as_bytes());
     let index = json!({"schemaVersion": 2, "manifests": [{"mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "digest": manifest_digest, "size": manifest_size, "annotations": {"io.containerd.image.name": NAME}}]});
+        "digest": manifest_digest, "size": manifest_size, "annotations": {"io.containerd.image.name": name}}]});
     fs::write(layout.join("index.json"), index.to_string()).unwrap();
     fs::write(layout.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
     let archive = dir.join("image.tar");

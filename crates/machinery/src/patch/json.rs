@@ -60,7 +60,7 @@ impl Patch {
     pub fn apply(&self, object: &mut Value) -> Result<(), PatchError> {
         let mut run = Run { copied: 0, depth: depth(object) };
         for operation in &self.operations {
-            run.step(object, operation).map_err(PatchError::DoesNotApply)?;
+            run.step(object, operation)?;
         }
         Ok(())
     }
@@ -95,46 +95,70 @@ struct Run {
 }
 
 impl Run {
-    fn step(&mut self, object: &mut Value, operation: &Operation) -> Result<(), String> {
-        let path = operation.path.as_deref().ok_or("missing path");
-        let from = operation.from.as_deref().ok_or("missing from");
+    fn step(&mut self, object: &mut Value, operation: &Operation) -> Result<(), PatchError> {
+        let does_not_apply = PatchError::DoesNotApply;
+        let given = |part: &'_ Option<String>, name: &str| {
+            part.clone().ok_or_else(|| does_not_apply(format!("missing {name}")))
+        };
+        let path = || given(&operation.path, "path");
+        let from = || given(&operation.from, "from");
         let value = || operation.value.clone().unwrap_or(Value::Null);
         match operation.op.as_str() {
-            "add" => self.add(object, path?, value()),
-            "remove" => remove(object, path?).map(drop),
-            "replace" => {
-                let value = value();
-                let path = path?;
-                self.grow(object, path, &value, depth(&value))?;
-                replace(object, path, value)
-            }
-            "move" => {
-                let (from, path) = (from?, path?);
-                let value = remove(object, from)?;
-                // Measuring the value each time would make many moves of a large value slow.
-                self.grow(object, path, &value, self.depth.saturating_sub(steps(from)))?;
-                add(object, path, value)
-            }
-            "copy" => {
-                let value = get(object, from?)?.cloned();
-                self.copied += value.as_ref().map_or(0, |value| value.to_string().len());
-                if self.copied > COPY_BYTES_MAX {
-                    return Err(format!("copies add more than {COPY_BYTES_MAX} bytes"));
-                }
-                self.add(object, path?, value.unwrap_or(Value::Null))
-            }
-            "test" => match (get(object, path?)?, operation.value.as_ref()) {
-                (None, None | Some(Value::Null)) => Ok(()),
-                (Some(found), Some(wanted)) if found == wanted => Ok(()),
-                _ => Err("testing value failed".to_owned()),
-            },
-            other => Err(format!("unexpected kind: {other}")),
+            "add" => self.add(object, &path()?, value()).map_err(does_not_apply),
+            "remove" => remove(object, &path()?).map(drop).map_err(does_not_apply),
+            "replace" => self.replace(object, &path()?, value()).map_err(does_not_apply),
+            "move" => self.shift(object, &from()?, &path()?).map_err(does_not_apply),
+            "copy" => self.copy(object, &from()?, &path()?).map_err(does_not_apply),
+            "test" => test(object, &path()?, operation.value.as_ref()),
+            other => Err(does_not_apply(format!("Unexpected kind: {other}"))),
         }
     }
 
     fn add(&mut self, object: &mut Value, path: &str, value: Value) -> Result<(), String> {
         self.grow(object, path, &value, depth(&value))?;
-        add(object, path, value)
+        let (parent, key) = find(object, path)
+            .ok_or_else(|| format!("add operation does not apply: doc is missing path: {path:?}: {MISSING}"))?;
+        insert(parent, key, value).map_err(|error| format!("error in add for path: '{path}': {error}"))
+    }
+
+    fn replace(&mut self, object: &mut Value, path: &str, value: Value) -> Result<(), String> {
+        self.grow(object, path, &value, depth(&value))?;
+        let lacks = |what: &str| format!("replace operation does not apply: doc is missing {what}: {path}: {MISSING}");
+        match find(object, path).ok_or_else(|| lacks("path"))? {
+            (Place::Map(map), key) => drop(map.insert(key, value)),
+            (Place::List(items), key) => {
+                let at = index(&key, items.len()).map_err(|_| lacks("key"))?;
+                items[at] = value;
+            }
+        }
+        Ok(())
+    }
+
+    /// `move`, which is a word of the language.
+    fn shift(&mut self, object: &mut Value, from: &str, path: &str) -> Result<(), String> {
+        let lacks =
+            |what: &str, path: &str| format!("move operation does not apply: doc is missing {what}: {path}: {MISSING}");
+        let (parent, key) = find(object, from).ok_or_else(|| lacks("from path", from))?;
+        let value = take(parent, &key).map_err(|error| format!("error in move for path: '{key}': {error}"))?;
+        // Measuring the value each time would make many moves of a large value slow.
+        self.grow(object, path, &value, self.depth.saturating_sub(steps(from)))?;
+        let (parent, key) = find(object, path).ok_or_else(|| lacks("destination path", path))?;
+        insert(parent, key, value).map_err(|error| format!("error in move for path: '{path}': {error}"))
+    }
+
+    fn copy(&mut self, object: &mut Value, from: &str, path: &str) -> Result<(), String> {
+        let lacks =
+            |what: &str, path: &str| format!("copy operation does not apply: doc is missing {what}: {path}: {MISSING}");
+        let (parent, key) = find(object, from).ok_or_else(|| lacks("from path", from))?;
+        let value = get(&parent, &key).map_err(|error| format!("error in copy for from: '{from}': {error}"))?.cloned();
+        self.copied += value.as_ref().map_or(0, |value| value.to_string().len());
+        if self.copied > COPY_BYTES_MAX {
+            return Err(format!("copies add more than {COPY_BYTES_MAX} bytes"));
+        }
+        let value = value.unwrap_or(Value::Null);
+        self.grow(object, path, &value, depth(&value))?;
+        let (parent, key) = find(object, path).ok_or_else(|| lacks("destination path", path))?;
+        insert(parent, key, value).map_err(|error| format!("error while adding value during copy: {error}"))
     }
 
     /// Refuses what would make the object too deep. `bound` is no less than the value's depth; only where bounds do not suffice
@@ -157,61 +181,66 @@ fn steps(path: &str) -> usize {
     path.matches('/').count()
 }
 
-fn add(object: &mut Value, path: &str, value: Value) -> Result<(), String> {
-    let (parent, key) = find(object, path)?;
+/// What a path leads into.
+enum Place<'v> {
+    Map(&'v mut Map<String, Value>),
+    List(&'v mut Vec<Value>),
+}
+
+const MISSING: &str = "missing value";
+
+fn insert(parent: Place<'_>, key: String, value: Value) -> Result<(), String> {
     match parent {
-        Value::Object(map) => drop(map.insert(key, value)),
-        Value::Array(items) => {
+        Place::Map(map) => drop(map.insert(key, value)),
+        Place::List(items) => {
             let at = if key == "-" { items.len() } else { index(&key, items.len() + 1)? };
             items.insert(at, value);
         }
-        _ => return Err(missing(path)),
     }
     Ok(())
 }
 
-fn replace(object: &mut Value, path: &str, value: Value) -> Result<(), String> {
-    let (parent, key) = find(object, path)?;
+fn take(parent: Place<'_>, key: &str) -> Result<Value, String> {
     match parent {
-        Value::Object(map) => drop(map.insert(key, value)),
-        Value::Array(items) => {
-            let at = index(&key, items.len())?;
-            items[at] = value;
+        Place::Map(map) => {
+            map.shift_remove(key).ok_or_else(|| format!("unable to remove nonexistent key: {key}: {MISSING}"))
         }
-        _ => return Err(missing(path)),
+        Place::List(items) => index(key, items.len()).map(|at| items.remove(at)),
     }
-    Ok(())
 }
 
 fn remove(object: &mut Value, path: &str) -> Result<Value, String> {
-    let (parent, key) = find(object, path)?;
-    match parent {
-        Value::Object(map) => map.shift_remove(&key).ok_or_else(|| missing(path)),
-        Value::Array(items) => {
-            let at = index(&key, items.len())?;
-            Ok(items.remove(at))
-        }
-        _ => Err(missing(path)),
+    let (parent, key) = find(object, path)
+        .ok_or_else(|| format!("remove operation does not apply: doc is missing path: {path:?}: {MISSING}"))?;
+    take(parent, &key).map_err(|error| format!("error in remove for path: '{path}': {error}"))
+}
+
+fn test(object: &mut Value, path: &str, wanted: Option<&Value>) -> Result<(), PatchError> {
+    let (parent, key) = find(object, path).ok_or_else(|| {
+        PatchError::DoesNotApply(format!("test operation does not apply: is missing path: {path}: {MISSING}"))
+    })?;
+    let found = get(&parent, &key);
+    let found =
+        found.map_err(|error| PatchError::DoesNotApply(format!("error in test for path: '{path}': {error}")))?;
+    match (found, wanted) {
+        (None, None | Some(Value::Null)) => Ok(()),
+        (Some(found), Some(wanted)) if found == wanted => Ok(()),
+        _ => Err(PatchError::TestFailed(format!("testing value {path} failed: test failed"))),
     }
 }
 
-/// The value at a path; an absent key and null are the same.
-fn get<'v>(object: &'v mut Value, path: &str) -> Result<Option<&'v Value>, String> {
-    let (parent, key) = find(object, path)?;
+/// The value at a key; an absent key and null are the same.
+fn get<'v>(parent: &'v Place<'_>, key: &str) -> Result<Option<&'v Value>, String> {
     let found = match parent {
-        Value::Object(map) => map.get(&key),
-        Value::Array(items) => {
-            let at = index(&key, items.len())?;
-            items.get(at)
-        }
-        _ => return Err(missing(path)),
+        Place::Map(map) => map.get(key),
+        Place::List(items) => items.get(index(key, items.len())?),
     };
     Ok(found.filter(|value| !value.is_null()))
 }
 
 /// The map or list that holds the path's last step, and that step.
-fn find<'v>(object: &'v mut Value, path: &str) -> Result<(&'v mut Value, String), String> {
-    let (_, steps) = path.split_once('/').ok_or_else(|| missing(path))?;
+fn find<'v>(object: &'v mut Value, path: &str) -> Option<(Place<'v>, String)> {
+    let (_, steps) = path.split_once('/')?;
     let (parents, last) = match steps.rsplit_once('/') {
         Some((parents, last)) => (Some(parents), last),
         None => (None, steps),
@@ -222,25 +251,25 @@ fn find<'v>(object: &'v mut Value, path: &str) -> Result<(&'v mut Value, String)
         place = match place {
             Value::Object(map) => map.get_mut(&step),
             Value::Array(items) => {
-                let at = index(&step, items.len())?;
+                let at = index(&step, items.len()).ok()?;
                 items.get_mut(at)
             }
             _ => None,
-        }
-        .ok_or_else(|| missing(path))?;
+        }?;
     }
-    Ok((place, unescape(last)))
-}
-
-fn missing(path: &str) -> String {
-    format!("doc is missing path: {path:?}")
+    let place = match place {
+        Value::Object(map) => Place::Map(map),
+        Value::Array(items) => Place::List(items),
+        _ => return None,
+    };
+    Some((place, unescape(last)))
 }
 
 fn index(step: &str, length: usize) -> Result<usize, String> {
-    let wrong = || format!("invalid index: {step:?}");
-    let number: i64 = step.parse().map_err(|_| wrong())?;
+    let number: i64 = step.parse().map_err(|_| format!("strconv.Atoi: parsing {step:?}: invalid syntax"))?;
     let at = if number < 0 { number + length as i64 } else { number };
-    usize::try_from(at).ok().filter(|at| *at < length).ok_or_else(wrong)
+    let at = usize::try_from(at).ok().filter(|at| *at < length);
+    at.ok_or_else(|| format!("Unable to access invalid index: {number}: invalid index referenced"))
 }
 
 /// "~1" is a slash and "~0" a tilde, read in one pass.

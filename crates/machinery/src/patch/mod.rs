@@ -27,6 +27,9 @@ pub enum PatchError {
     /// The patch does not fit the object. Clients are not told the reason.
     #[error("{0}")]
     DoesNotApply(String),
+    /// A test of a JSON patch failed. Clients are not told either.
+    #[error("{0}")]
+    TestFailed(String),
     /// What upstream answers with a bare 500 and this message.
     #[error("{0}")]
     Unexpected(String),
@@ -37,7 +40,7 @@ impl From<PatchError> for Status {
         match error {
             PatchError::Malformed(message) => Status::bad_request(message),
             PatchError::TooManyOperations(_) => Status::request_entity_too_large(error),
-            PatchError::DoesNotApply(_) => Status::rejected_request(),
+            PatchError::DoesNotApply(_) | PatchError::TestFailed(_) => Status::rejected_request(),
             PatchError::Unexpected(message) => Status::unexpected(message),
         }
     }

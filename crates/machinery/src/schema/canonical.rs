@@ -16,15 +16,32 @@ use crate::time;
 
 /// Brings an object into canonical form, in place. Fields that the type does not know are kept, at the end.
 pub fn canonicalize(types: &Types, id: TypeId, value: &mut Value) {
+    root(types, id, value, Empty::Absent);
+}
+
+/// The same for an object as a client gave it: where null would be written, an empty list or map stays what it is. It is
+/// a value that somebody stated, until it is stored.
+pub fn canonicalize_given(types: &Types, id: TypeId, value: &mut Value) {
+    root(types, id, value, Empty::Kept);
+}
+
+/// What becomes of empty lists and maps in fields that are always written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Empty {
+    Absent,
+    Kept,
+}
+
+fn root(types: &Types, id: TypeId, value: &mut Value, empty: Empty) {
     let ty = types.get(id);
     match (&ty.scalar, &mut *value) {
-        (Some(shape), _) => canonical_value(types, shape, value),
-        (None, Value::Object(map)) => object(types, ty, map),
+        (Some(shape), _) => canonical_value(types, shape, value, empty),
+        (None, Value::Object(map)) => object(types, ty, map, empty),
         (None, _) => {}
     }
 }
 
-fn object(types: &Types, ty: &Type, map: &mut Map<String, Value>) {
+fn object(types: &Types, ty: &Type, map: &mut Map<String, Value>, empty: Empty) {
     let mut slots: Vec<(usize, String, Value)> = Vec::with_capacity(map.len() + 2);
     for (key, mut value) in std::mem::take(map) {
         let Some(position) = ty.position(&key) else {
@@ -32,8 +49,8 @@ fn object(types: &Types, ty: &Type, map: &mut Map<String, Value>) {
             continue;
         };
         let field = &ty.fields[position];
-        canonical_value(types, &field.shape, &mut value);
-        if is_written(field, &mut value) {
+        canonical_value(types, &field.shape, &mut value, empty);
+        if is_written(field, &mut value, empty) {
             slots.push((position, key, value));
         }
     }
@@ -57,7 +74,7 @@ fn object(types: &Types, ty: &Type, map: &mut Map<String, Value>) {
 
 /// Whether a present value is written; a value that stands for absent in a field that is always written is left to the
 /// caller, which puts the zero form there.
-fn is_written(field: &Field, value: &mut Value) -> bool {
+fn is_written(field: &Field, value: &mut Value, empty: Empty) -> bool {
     if value.is_null() {
         return false;
     }
@@ -65,6 +82,7 @@ fn is_written(field: &Field, value: &mut Value) -> bool {
         return true;
     }
     match (&field.shape, &*value) {
+        (Shape::List(_) | Shape::Map(_), _) if empty == Empty::Kept && !field.omit_empty => true,
         (Shape::List(_), Value::Array(items)) => !items.is_empty() || field.keeps_empty_list(),
         (Shape::Map(_), Value::Object(map)) => !map.is_empty(),
         _ if !field.omit_empty => true,
@@ -86,7 +104,7 @@ fn zero_field(types: &Types, field: &Field) -> Value {
         Shape::Quantity => Value::String("0".to_owned()),
         Shape::Ref(id) => {
             let mut zero = Map::new();
-            object(types, types.get(*id), &mut zero);
+            object(types, types.get(*id), &mut zero, Empty::Absent);
             Value::Object(zero)
         }
         Shape::List(_) if field.keeps_empty_list() => Value::Array(Vec::new()),
@@ -100,18 +118,18 @@ fn zero_field(types: &Types, field: &Field) -> Value {
     }
 }
 
-fn canonical_value(types: &Types, shape: &Shape, value: &mut Value) {
+fn canonical_value(types: &Types, shape: &Shape, value: &mut Value, empty: Empty) {
     match (shape, &mut *value) {
-        (Shape::Ref(id), Value::Object(map)) => object(types, types.get(*id), map),
-        (Shape::RefOr(id, _), Value::Object(map)) => object(types, types.get(*id), map),
+        (Shape::Ref(id), Value::Object(map)) => object(types, types.get(*id), map, empty),
+        (Shape::RefOr(id, _), Value::Object(map)) => object(types, types.get(*id), map, empty),
         (Shape::RefOr(id, Alternative::List), Value::Array(items)) => {
             for item in items {
-                canonical_value(types, &Shape::Ref(*id), item);
+                canonical_value(types, &Shape::Ref(*id), item, empty);
             }
         }
         (Shape::List(item), Value::Array(items)) if !is_plain(item) => {
             for value in items {
-                canonical_value(types, item, value);
+                canonical_value(types, item, value, empty);
             }
         }
         (Shape::Map(item), Value::Object(map)) => {
@@ -120,7 +138,7 @@ fn canonical_value(types: &Types, shape: &Shape, value: &mut Value) {
             }
             if !is_plain(item) {
                 for (_, value) in map {
-                    canonical_value(types, item, value);
+                    canonical_value(types, item, value, empty);
                 }
             }
         }

@@ -25,14 +25,15 @@ pub struct LoadError {
     reason: &'static str,
 }
 
-/// Reads the whole table. Types are declared first, because they refer to each other in any direction.
-pub fn load(text: &'static str) -> Result<Types, LoadError> {
+/// Reads the whole table, one text after the other. Types are declared first, because they refer to each other in any direction.
+pub fn load(texts: &[&'static str]) -> Result<Types, LoadError> {
     let mut types = Types::default();
-    for line in text.lines().filter(|line| is_type(line)) {
+    types.any_is_atomic = true;
+    for line in texts.iter().flat_map(|text| text.lines()).filter(|line| is_type(line)) {
         types.declare(line.split('\t').next().unwrap_or_default());
     }
     let mut current: Option<(TypeId, Type)> = None;
-    for (number, line) in text.lines().enumerate() {
+    for (number, line) in texts.iter().flat_map(|text| text.lines().enumerate()) {
         let fail = |reason| LoadError { line: number + 1, reason };
         if let Some(field) = line.strip_prefix('\t') {
             let (_, ty) = current.as_mut().ok_or_else(|| fail("a field before the first type"))?;
@@ -194,7 +195,7 @@ mod tests {
 
     #[test]
     fn lines_become_types_and_fields() {
-        let types = load(concat!(
+        let types = load(&[concat!(
             "# comment\n",
             "io.k8s.A\tk,v1,A\tAa\n",
             "\tname\ts\t!r\tD\"\"\tN2.1O:string\tEx,y\n",
@@ -202,7 +203,7 @@ mod tests {
             "io.k8s.B\n",
             "\tor\tuBA\t!op\n",
             "io.k8s.T\tSt\n",
-        ))
+        )])
         .unwrap();
         let a = types.get(types.id("io.k8s.A").unwrap());
         let b = types.id("io.k8s.B").unwrap();
@@ -221,8 +222,8 @@ mod tests {
 
     #[test]
     fn a_bad_line_is_named() {
-        let error = load("io.k8s.A\n\tname\trMissing\n").unwrap_err();
+        let error = load(&["io.k8s.A\n\tname\trMissing\n"]).unwrap_err();
         assert_eq!(error.to_string(), "schema line 2: a reference to an unknown type");
-        assert!(load("\tname\ts\n").is_err());
+        assert!(load(&["\tname\ts\n"]).is_err());
     }
 }

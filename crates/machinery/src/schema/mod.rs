@@ -2,7 +2,7 @@
 //!
 //! Everything generic reads this table: field validation and pruning (`decode`), the form in which objects are
 //! stored and sent (`canonical`), strategic merge, OpenAPI and explain. The built-in facts are generated once by
-//! `cargo xtask codegen` and committed as `builtin.txt`; a CustomResourceDefinition compiles into the same table.
+//! `cargo xtask codegen` and committed as `builtin.txt`; `old.txt` holds types of versions that upstream has given up; a CustomResourceDefinition compiles into the same table.
 //! Nothing here knows a kind by name.
 
 mod types;
@@ -21,7 +21,7 @@ mod canonical;
 
 use std::sync::OnceLock;
 
-pub use canonical::canonicalize;
+pub use canonical::{canonicalize, canonicalize_given};
 pub use decode::{DecodeError, Decoded, FieldValidation, decode, decode_parsed};
 pub use default::apply_defaults;
 pub use types::{
@@ -32,11 +32,15 @@ pub use types::{
 /// Content of the generated file, for the check that it is up to date.
 pub const BUILTIN_TEXT: &str = include_str!("builtin.txt");
 
-/// The types of Kubernetes v1.36, loaded on first use (a few milliseconds) and shared for ever.
+/// Types of old versions whose shape differs from today's.
+const OLD_TEXT: &str = include_str!("old.txt");
+
+/// The types of Kubernetes v1.36 and of the old versions that still answer, loaded on first use (a few milliseconds) and shared for ever.
 pub fn builtin() -> &'static Types {
     static BUILTIN: OnceLock<Types> = OnceLock::new();
     BUILTIN.get_or_init(|| {
-        load::load(BUILTIN_TEXT).expect("the generated table is well formed: a test loads it and codegen checks it")
+        load::load(&[BUILTIN_TEXT, OLD_TEXT])
+            .expect("the generated table is well formed: a test loads it and codegen checks it")
     })
 }
 

@@ -19,6 +19,9 @@ pub struct TypeId(pub(super) u32);
 pub struct Types {
     types: Vec<Type>,
     ids: HashMap<Text, TypeId>,
+    /// Whether values of any form (`Shape::Any`) merge as one value: so it is with built-in types, while what the schema of
+    /// a custom kind leaves open is looked into.
+    pub(super) any_is_atomic: bool,
 }
 
 impl Types {
@@ -43,6 +46,10 @@ impl Types {
 
     pub fn is_empty(&self) -> bool {
         self.types.is_empty()
+    }
+
+    pub(crate) fn any_is_atomic(&self) -> bool {
+        self.any_is_atomic
     }
 
     /// The type whose published group-version-kinds contain this one.
@@ -84,6 +91,8 @@ pub struct Type {
     pub kinds: Vec<GroupVersionKindName>,
     /// `x-kubernetes-map-type` of the type itself.
     pub map: MapKind,
+    /// Fields that the type does not name may be there too (`x-kubernetes-preserve-unknown-fields`).
+    pub preserves_unknown: bool,
     /// `x-kubernetes-unions` as published.
     pub unions: Option<Value>,
     /// Field indexes ordered by name.

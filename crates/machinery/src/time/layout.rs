@@ -3,7 +3,9 @@
 use crate::go_text::quote;
 use jiff::Timestamp;
 use jiff::civil::Date;
-use jiff::tz::Offset;
+use jiff::civil::date;
+
+const EPOCH: Date = date(1970, 1, 1);
 
 struct Reader<'a> {
     text: &'a str,
@@ -12,6 +14,12 @@ struct Reader<'a> {
 }
 
 pub(super) fn parse(text: &str, micros: bool) -> Result<Timestamp, String> {
+    let (seconds, nanos) = parse_parts(text, micros)?;
+    Timestamp::new(seconds, nanos).map_err(|_| format!("parsing time {}: year out of range", quote(text)))
+}
+
+/// Seconds since 1970 and nanoseconds after them.
+pub(super) fn parse_parts(text: &str, micros: bool) -> Result<(i64, i32), String> {
     let mut r = Reader { text, rest: text, micros };
     let year = r.digits("2006", 4)?;
     r.literal("-")?;
@@ -30,10 +38,9 @@ pub(super) fn parse(text: &str, micros: bool) -> Result<Timestamp, String> {
         return Err(r.message(&format!("extra text: {}", quote(r.rest))));
     }
     let date = Date::new(year as i16, month as i8, day as i8).map_err(|_| r.message("day out of range"))?;
-    let time = date.at(hour as i8, minute as i8, second as i8, nanosecond as i32);
-    Offset::from_seconds(offset)
-        .and_then(|offset| offset.to_timestamp(time))
-        .map_err(|_| r.message("year out of range"))
+    let days = date.since(EPOCH).map_err(|_| r.message("year out of range"))?.get_days();
+    let of_day = hour * 3600 + minute * 60 + second;
+    Ok((i64::from(days) * 86_400 + i64::from(of_day) - i64::from(offset), nanosecond as i32))
 }
 
 impl<'a> Reader<'a> {

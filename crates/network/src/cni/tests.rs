@@ -109,6 +109,24 @@ fn pods_reach_each_other_and_leave_nothing_behind() {
 }
 
 #[test]
+fn a_host_port_answers_at_the_nodes_address_and_at_its_loopback() {
+    let folder = tempfile::tempdir().unwrap();
+    let (node, pod) = (Namespace::make("cni-local"), Namespace::make("cni-pod"));
+    node.run(&["ip", "link", "set", "lo", "up"]);
+    let mappings = json!([{"hostPort": 8080, "containerPort": 80, "protocol": "TCP"}]);
+    let configuration = configuration(folder.path(), mappings);
+    call(&node, "ADD", "sandbox", &pod, &configuration).unwrap();
+    let listener = within(&pod, || std::net::TcpListener::bind("10.244.0.2:80").unwrap());
+    for address in ["127.0.0.1:8080", "10.244.0.1:8080"] {
+        let to = address.parse().unwrap();
+        let limit = std::time::Duration::from_secs(20);
+        within(&node, || std::net::TcpStream::connect_timeout(&to, limit).unwrap());
+        assert_eq!(listener.accept().unwrap().1.ip().to_string(), "10.244.0.1", "{address}");
+    }
+    call(&node, "DEL", "sandbox", &pod, &configuration).unwrap();
+}
+
+#[test]
 fn a_pod_without_its_namespace_gets_an_error_and_keeps_no_address() {
     let folder = tempfile::tempdir().unwrap();
     let node = Namespace::make("cni-alone");

@@ -8,6 +8,7 @@ pub mod memory;
 mod recover;
 mod segment;
 mod snapshot;
+mod transformed;
 pub mod wal;
 
 use std::io;
@@ -17,6 +18,8 @@ use std::time::Duration;
 use crate::{EventKind, Revision};
 
 pub use memory::Memory;
+pub(crate) use transformed::Transformed;
+pub use transformed::{Opened, Transformer};
 pub use wal::{Wal, WalOptions};
 
 /// One write, or one entry of a snapshot (then always a put).
@@ -64,8 +67,8 @@ pub trait Journal: Send {
     /// Reads everything. Called once, before the first append.
     fn replay(&mut self, visitor: &mut dyn Visitor) -> Result<(), JournalError>;
 
-    /// Makes a batch durable. After [`JournalError::Full`] the journal is as it was before the call and may be tried again; after
-    /// any other error the store never calls `append` again.
+    /// Makes a batch durable. After [`JournalError::Full`] and [`JournalError::Seal`] the journal is as it was before the call and may be tried again; after
+    /// any other error but [`JournalError::Seal`] the store never calls `append` again.
     fn append(&mut self, batch: Batch<'_>) -> Result<(), JournalError>;
 
     /// Whether it is time to write a snapshot of a state of this size, so that old log can be dropped.
@@ -153,6 +156,22 @@ pub enum JournalError {
         version: u32,
         /// The newest known.
         known: u32,
+    },
+    /// A value could not be turned into what is kept; nothing was changed.
+    #[error("failed to seal the value of {key}: {reason}")]
+    Seal {
+        /// Whose value.
+        key: String,
+        /// Why.
+        reason: String,
+    },
+    /// A kept value could not be turned back.
+    #[error("failed to open the value kept of {key}: {reason}")]
+    Open {
+        /// Whose value.
+        key: String,
+        /// Why.
+        reason: String,
     },
     /// Another process serves the folder.
     #[error("{} is in use by another server", folder.display())]

@@ -24,7 +24,11 @@ pub(crate) struct Recovered {
     pub log_bytes: u64,
 }
 
-pub(crate) fn recover(disk: &dyn Disk, visitor: &mut dyn Visitor) -> Result<Recovered, JournalError> {
+pub(crate) fn recover(
+    disk: &dyn Disk,
+    spares_max: usize,
+    visitor: &mut dyn Visitor,
+) -> Result<Recovered, JournalError> {
     let read = |doing| move |source| JournalError::Failed { doing, source };
     let names = disk.list().map_err(read("list the store's folder"))?;
     for name in names.iter().filter(|name| name.ends_with(".tmp")) {
@@ -44,7 +48,7 @@ pub(crate) fn recover(disk: &dyn Disk, visitor: &mut dyn Visitor) -> Result<Reco
     let recovered = read_segments(disk, &numbers, base.as_ref(), visitor)?;
     // Last, so that a folder that is refused is left as it is.
     if let Some(header) = &base {
-        snapshot::clean(disk, header).map_err(read("remove what the snapshot replaces"))?;
+        snapshot::clean(disk, header, spares_max).map_err(read("remove what the snapshot replaces"))?;
     }
     Ok(recovered)
 }

@@ -24,8 +24,6 @@ const BLOCK: usize = 256 << 10;
 /// Synced in pieces, so that the log's own fsync never waits behind all of it.
 const SYNC_EVERY: u64 = 4 << 20;
 const TEMPORARY: &str = "snapshot.tmp";
-/// Old segments kept to be written over again: their blocks are in place, which makes an fsync a third cheaper.
-pub(crate) const SPARES_MAX: usize = 2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
@@ -143,13 +141,14 @@ pub(crate) struct Writer {
     offset: u64,
     synced: u64,
     entries: u64,
+    spares_max: usize,
 }
 
 impl Writer {
-    pub fn begin(disk: Arc<dyn Disk>, header: Header) -> Result<Self, JournalError> {
+    pub fn begin(disk: Arc<dyn Disk>, header: Header, spares_max: usize) -> Result<Self, JournalError> {
         let file = disk.create(TEMPORARY, 0).map_err(failed)?;
         let (offset, synced, entries) = (HEADER as u64, 0, 0);
-        let mut writer = Self { disk, file, header, block: new_block(), offset, synced, entries };
+        let mut writer = Self { disk, file, header, block: new_block(), offset, synced, entries, spares_max };
         writer.file.write_at(&header.encode(), 0).map_err(failed)?;
         Ok(writer)
     }
@@ -194,21 +193,30 @@ impl SnapshotSink for Writer {
 
     fn finish(mut self: Box<Self>) -> Result<(), JournalError> {
         self.complete().map_err(failed)?;
-        clean(&*self.disk, &self.header).map_err(failed)
+        clean(&*self.disk, &self.header, self.spares_max).map_err(failed)
     }
 }
 
 /// Drops what a snapshot replaces: older snapshots, and the log before it, of which a little is kept to be written over.
-pub(crate) fn clean(disk: &dyn Disk, header: &Header) -> io::Result<()> {
+pub(crate) fn clean(disk: &dyn Disk, header: &Header, spares_max: usize) -> io::Result<()> {
     // The snapshot's own name first. At a start too: it may have been given just before the process was killed.
     disk.sync_names()?;
     let names = disk.list()?;
-    let mut spares = names.iter().filter(|name| spare(name)).count();
+    let mut spares = 0;
+    for name in &names {
+        if spare(name) {
+            if spares < spares_max {
+                spares += 1;
+            } else {
+                disk.remove(name)?;
+            }
+        }
+    }
     for name in &names {
         if revision(name).is_some_and(|revision| revision < header.revision) {
             disk.remove(name)?;
         } else if let Some(number) = segment::number(name).filter(|number| *number < header.first_segment) {
-            if spares < SPARES_MAX {
+            if spares < spares_max {
                 disk.rename(name, &format!("spare-{number:012}"))?;
                 spares += 1;
             } else {

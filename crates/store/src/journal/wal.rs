@@ -30,11 +30,14 @@ pub struct WalOptions {
     pub segment_bytes: u64,
     /// A snapshot is written when the log has grown by this much, and by no less than the state itself has.
     pub snapshot_log_bytes: u64,
+    /// Old segments kept to be written over again: their blocks are in place, which makes an fsync a third cheaper. None where
+    /// what was written before must not stay on the disk.
+    pub spares_max: usize,
 }
 
 impl Default for WalOptions {
     fn default() -> Self {
-        Self { segment_bytes: 16 << 20, snapshot_log_bytes: 32 << 20 }
+        Self { segment_bytes: 16 << 20, snapshot_log_bytes: 32 << 20, spares_max: 2 }
     }
 }
 
@@ -139,7 +142,8 @@ impl Wal {
 
 impl Journal for Wal {
     fn replay(&mut self, visitor: &mut dyn Visitor) -> Result<(), JournalError> {
-        let Recovered { header, end, last_frame, revision, log_bytes } = recover::recover(&*self.disk, visitor)?;
+        let Recovered { header, end, last_frame, revision, log_bytes } =
+            recover::recover(&*self.disk, self.options.spares_max, visitor)?;
         let doing = "open the log";
         let (file, length) = match &end {
             Some(end) => {
@@ -207,7 +211,7 @@ impl Journal for Wal {
         let Some(state) = &self.state else { return Err(not_open()) };
         let segment::Header { store_id, number, .. } = state.header;
         let header = snapshot::Header { store_id, revision, compact_revision: compact, first_segment: number };
-        Ok(Box::new(snapshot::Writer::begin(self.disk.clone(), header)?))
+        Ok(Box::new(snapshot::Writer::begin(self.disk.clone(), header, self.options.spares_max)?))
     }
 
     fn stats(&self) -> JournalStats {

@@ -107,6 +107,18 @@ async fn totals_follow_writes_and_deletions() {
 }
 
 #[tokio::test]
+async fn a_resource_is_changed_by_writes_to_it_alone() {
+    let store = memory();
+    let changed = |prefix: &str| store.snapshot().changed(prefix);
+    assert_eq!(changed("/registry/pods/"), 0);
+    let pod = store.put("/registry/pods/a/1", value("1"), Precondition::Any).await.expect("written").revision;
+    let node = store.put("/registry/nodes/n", value("1"), Precondition::Any).await.expect("written").revision;
+    assert_eq!([changed("/registry/pods/"), changed("/registry/pods/b/"), changed("/registry/")], [pod, pod, node]);
+    let gone = store.delete("/registry/pods/a/1", value(""), Precondition::Any).await.expect("deleted").revision;
+    assert_eq!([changed("/registry/pods/"), changed("/registry/nodes/")], [gone, node]);
+}
+
+#[tokio::test]
 async fn a_closed_store_reads_but_does_not_write() {
     let store = memory();
     store.put(KEY, value("a"), Precondition::Any).await.expect("written");

@@ -68,7 +68,7 @@ struct World {
 }
 
 fn open(disk: &FaultyDisk, clock: &Arc<ManualClock>) -> Result<Manual, crate::OpenError> {
-    let wal = WalOptions { segment_bytes: 1024, snapshot_log_bytes: 1500 };
+    let wal = WalOptions { segment_bytes: 1024, snapshot_log_bytes: 1500, spares_max: 2 };
     let options = Options {
         history: Duration::from_secs(50),
         ring_events_max: 32,

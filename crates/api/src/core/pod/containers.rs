@@ -11,7 +11,7 @@ use crate::checks;
 
 /// What a container's check needs to know of its pod.
 pub struct Scope<'a> {
-    pub volumes: &'a [Volume],
+    pub volumes: &'a [&'a Volume],
     pub claims: &'a [&'a str],
     pub grace_period_seconds: Option<i64>,
     pub restart_policy: &'a str,

@@ -6,9 +6,11 @@ mod columns;
 mod containers;
 pub mod default;
 mod env;
+mod ephemeral;
 mod handlers;
 mod mounts;
 mod projected;
+mod resize;
 pub mod resources;
 mod security;
 mod status;
@@ -24,7 +26,7 @@ use k8s_openapi::api::core::v1::{Affinity, Pod, PodAffinityTerm};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use serde_json::{Value, json};
 
-use crate::kind::{FieldSelectorStyle, Kind, SelectableField, Subresource, SubresourceUpdate, Verb, Version};
+use crate::kind::{FieldSelectorStyle, Kind, SelectableField, Subresource, Verb, Version};
 use crate::value::{boolean, list, text};
 use crate::{erase, names};
 
@@ -44,19 +46,13 @@ pub static KIND: Kind = Kind {
     subresources: &[
         Subresource::new("attach", "PodAttachOptions", Verb::CREATE_GET),
         Subresource::new("binding", "Binding", Verb::CREATE),
-        Subresource {
-            update: Some(SubresourceUpdate { prepare: prepare_ephemeral, validate: validate_ephemeral }),
-            ..Subresource::new("ephemeralcontainers", "Pod", Verb::GET_PATCH_UPDATE)
-        },
+        ephemeral::SUBRESOURCE,
         Subresource { group: "policy", version: "v1", ..Subresource::new("eviction", "Eviction", Verb::CREATE) },
         Subresource::new("exec", "PodExecOptions", Verb::CREATE_GET),
         Subresource::new("log", "Pod", &[Verb::Get]),
         Subresource::new("portforward", "PodPortForwardOptions", Verb::CREATE_GET),
         Subresource::new("proxy", "PodProxyOptions", Verb::PROXY),
-        Subresource {
-            update: Some(SubresourceUpdate { prepare: prepare_resize, validate: validate_resize }),
-            ..Subresource::new("resize", "Pod", Verb::GET_PATCH_UPDATE)
-        },
+        resize::SUBRESOURCE,
     ],
     selectable_fields: &[
         SelectableField { label: "spec.nodeName", value: |v| text(v, "/spec/nodeName").to_string() },
@@ -154,28 +150,6 @@ fn app_armor_profile(annotation: &str) -> Option<Value> {
             Some(json!({"type": "Localhost", "localhostProfile": file}))
         }
     }
-}
-
-fn prepare_ephemeral(new: &mut Value, old: &Value) -> Result<(), machinery::status::Status> {
-    update::prepare_ephemeral(new, old);
-    Ok(())
-}
-
-fn validate_ephemeral(new: &Value, old: &Value) -> machinery::field::ErrorList {
-    let mut errors = erase::metadata_update(new, old, true, None);
-    errors.extend(erase::compare::<Pod>(new, old, update::ephemeral));
-    errors
-}
-
-fn prepare_resize(new: &mut Value, old: &Value) -> Result<(), machinery::status::Status> {
-    update::prepare_resize(new, old);
-    Ok(())
-}
-
-fn validate_resize(new: &Value, old: &Value) -> machinery::field::ErrorList {
-    let mut errors = erase::metadata_update(new, old, true, None);
-    errors.extend(erase::compare::<Pod>(new, old, update::resize));
-    errors
 }
 
 /// A pod that no node runs, or that has ended, goes at once; otherwise its own time applies unless another is asked for.

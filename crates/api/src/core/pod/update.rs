@@ -1,16 +1,16 @@
-//! What may change in a pod once it exists: images, a deadline that comes nearer, more tolerations, fewer gates; and
-//! the two subresources that change more, ephemeralcontainers and resize.
+//! What may change in a pod once it exists: images, a deadline that comes nearer, more tolerations, fewer gates. The two
+//! subresources that change more are in [`super::ephemeral`] and [`super::resize`].
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Container, NodeSelector, Pod, PodSchedulingGate, PodSpec, Toleration};
 use machinery::field::{Error, ErrorList, Path};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{containers, status, validate};
+use super::{containers, validate};
 use crate::internal::{self, diff};
+use crate::strategy;
 use crate::value::semantically_equal;
-use crate::{checks, strategy};
 
 const UPDATABLE: &str = "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
 
@@ -202,139 +202,6 @@ fn narrower_terms(new: Option<&NodeSelector>, old: &NodeSelector, path: &Path) -
             let detail = "only additions are allowed (no mutations or deletions)";
             errors.push(Error::invalid(&path.index(i), new, detail));
         }
-    }
-    errors
-}
-
-/// pods/ephemeralcontainers: only spec.ephemeralContainers is taken from the new object.
-pub fn prepare_ephemeral(new: &mut Value, old: &Value) {
-    let containers = new.pointer("/spec/ephemeralContainers").cloned();
-    let metadata = new.get("metadata").cloned();
-    *new = old.clone();
-    if let (Some(metadata), Some(version)) = (metadata, new.get_mut("metadata").and_then(Value::as_object_mut))
-        && let Some(wanted) = metadata.get("resourceVersion")
-    {
-        version.insert("resourceVersion".to_string(), wanted.clone());
-    }
-    if let Some(spec) = new.get_mut("spec").and_then(Value::as_object_mut) {
-        match containers {
-            Some(containers) => {
-                spec.insert("ephemeralContainers".to_string(), containers);
-            }
-            None => {
-                spec.shift_remove("ephemeralContainers");
-            }
-        }
-    }
-    strategy::bump_generation(new, old, &["spec"]);
-}
-
-pub fn ephemeral(new: &Pod, old: &Pod) -> ErrorList {
-    let (none, path) = (PodSpec::default(), Path::new("spec"));
-    let (new_spec, old_spec) = (new.spec.as_ref().unwrap_or(&none), old.spec.as_ref().unwrap_or(&none));
-    let mut errors = validate::spec(new_spec, &path);
-    let at = path.child("ephemeralContainers");
-    let new_list = new_spec.ephemeral_containers.as_deref().unwrap_or(&[]);
-    for old in old_spec.ephemeral_containers.iter().flatten() {
-        let name = &old.name;
-        match new_list.iter().find(|new| new.name == *name) {
-            None => {
-                let detail = format!("existing ephemeral containers {name:?} may not be removed\n");
-                errors.push(Error::forbidden(&at, detail));
-            }
-            Some(new) if new != old => {
-                const TYPE: &str = "io.k8s.api.core.v1.EphemeralContainer";
-                let texts = (internal::shown(TYPE, old), internal::shown(TYPE, new));
-                let difference = diff::unified(&internal::pretty(&texts.0), &internal::pretty(&texts.1));
-                let detail = format!("existing ephemeral containers {name:?} may not be changed\n{difference}");
-                errors.push(Error::forbidden(&at, detail));
-            }
-            Some(_) => {}
-        }
-    }
-    errors
-}
-
-/// pods/resize: only resources and resize policies are taken from the new object.
-pub fn prepare_resize(new: &mut Value, old: &Value) {
-    let wanted = std::mem::replace(new, old.clone());
-    if let (Some(metadata), Some(version)) =
-        (new.get_mut("metadata").and_then(Value::as_object_mut), wanted.pointer("/metadata/resourceVersion"))
-    {
-        metadata.insert("resourceVersion".to_string(), version.clone());
-    }
-    let Some(spec) = new.get_mut("spec").and_then(Value::as_object_mut) else { return };
-    for list in ["containers", "initContainers"] {
-        let Some(containers) = spec.get_mut(list).and_then(Value::as_array_mut) else { continue };
-        let wanted = wanted.pointer(&format!("/spec/{list}")).and_then(Value::as_array);
-        for container in containers.iter_mut().filter_map(Value::as_object_mut) {
-            let name = container.get("name").cloned();
-            let Some(new) = wanted.into_iter().flatten().find(|new| new.get("name") == name.as_ref()) else { continue };
-            for field in ["resources", "resizePolicy"] {
-                match new.get(field) {
-                    Some(value) => {
-                        container.insert(field.to_string(), value.clone());
-                    }
-                    None if field == "resources" => {
-                        container.insert(field.to_string(), json!({}));
-                    }
-                    None => {
-                        container.shift_remove(field);
-                    }
-                }
-            }
-        }
-    }
-    if let Some(resources) = wanted.pointer("/spec/resources") {
-        spec.insert("resources".to_string(), resources.clone());
-    }
-    strategy::bump_generation(new, old, &["spec"]);
-}
-
-pub fn resize(new: &Pod, old: &Pod) -> ErrorList {
-    let mut errors = validate::whole(new);
-    let (none, path) = (PodSpec::default(), Path::new("spec"));
-    let (new_spec, old_spec) = (new.spec.as_ref().unwrap_or(&none), old.spec.as_ref().unwrap_or(&none));
-    if old_spec.os.as_ref().is_some_and(|os| os.name == "windows") {
-        errors.push(Error::forbidden(&Path::root(), "windows pods cannot be resized"));
-    }
-    let (was, is) = (status::qos_class(old_spec), status::qos_class(new_spec));
-    if was != is {
-        errors.push(Error::invalid(&path, was, "Pod QOS Class may not change as a result of resizing"));
-    }
-    let at = path.child("containers");
-    for (i, (new, old)) in new_spec.containers.iter().zip(&old_spec.containers).enumerate() {
-        let resources = at.index(i);
-        let resources = resources.child("resources");
-        errors.extend(only_cpu_and_memory(new, old, &resources));
-    }
-    errors
-}
-
-fn only_cpu_and_memory(new: &Container, old: &Container, path: &Path) -> ErrorList {
-    let mut errors = ErrorList::new();
-    let (none, mut changed_others) = (Default::default(), false);
-    let (new, old) = (new.resources.as_ref().unwrap_or(&none), old.resources.as_ref().unwrap_or(&none));
-    let empty = BTreeMap::new();
-    for (field, new, old) in [("limits", &new.limits, &old.limits), ("requests", &new.requests, &old.requests)] {
-        let (new, old) = (new.as_ref().unwrap_or(&empty), old.as_ref().unwrap_or(&empty));
-        for name in new.keys().chain(old.keys().filter(|name| !new.contains_key(*name))) {
-            let same = match (new.get(name), old.get(name)) {
-                (Some(new), Some(old)) => checks::shown(new) == checks::shown(old),
-                _ => false,
-            };
-            if matches!(name.as_str(), "cpu" | "memory") {
-                if !same && !new.contains_key(name) {
-                    let detail = format!("resource {field} cannot be removed");
-                    errors.push(Error::forbidden(&path.child(field), detail));
-                }
-            } else {
-                changed_others |= !same;
-            }
-        }
-    }
-    if changed_others {
-        errors.push(Error::forbidden(path, "only cpu and memory resources are mutable"));
     }
     errors
 }

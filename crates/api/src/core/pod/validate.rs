@@ -34,6 +34,11 @@ pub fn create(pod: &Pod) -> ErrorList {
     errors
 }
 
+/// Whether a kubelet runs the pod from a file of its own.
+pub fn is_mirror(pod: &Pod) -> bool {
+    pod.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(MIRROR_ANNOTATION))
+}
+
 /// Everything that holds for a pod at any time.
 pub fn whole(pod: &Pod) -> ErrorList {
     let default = PodSpec::default();
@@ -65,11 +70,10 @@ fn annotations(metadata: &ObjectMeta, spec: &PodSpec, path: &Path) -> ErrorList 
 /// A pod template: metadata's labels and annotations and the spec.
 pub fn template(template: &PodTemplateSpec, path: &Path) -> ErrorList {
     let mut errors = ErrorList::new();
-    let at = path.child("metadata");
     if let Some(metadata) = &template.metadata {
-        let labels = at.child("labels");
-        errors.extend(checks::labels(metadata.labels.as_ref(), &labels));
-        let annotations = at.child("annotations");
+        // Upstream's paths to both leave the metadata out.
+        errors.extend(checks::labels(metadata.labels.as_ref(), &path.child("labels")));
+        let annotations = path.child("annotations");
         for key in metadata.annotations.iter().flatten().map(|(key, _)| key) {
             let faults = names::qualified_name(&key.to_lowercase());
             errors.extend(checks::each(&annotations, key, faults));
@@ -90,13 +94,13 @@ pub fn template(template: &PodTemplateSpec, path: &Path) -> ErrorList {
 
 /// A pod's spec at `path`.
 pub fn spec(spec: &PodSpec, path: &Path) -> ErrorList {
-    let mut errors = volumes::validate(spec.volumes.as_deref().unwrap_or(&[]), &path.child("volumes"));
+    let (mut errors, sound) = volumes::validate(spec.volumes.as_deref().unwrap_or(&[]), &path.child("volumes"));
     let pod_claims = spec.resource_claims.as_deref().unwrap_or(&[]);
     errors.extend(resource_claims(pod_claims, &path.child("resourceClaims")));
     let claims: Vec<&str> = pod_claims.iter().map(|claim| claim.name.as_str()).collect();
     let init = spec.init_containers.as_deref().unwrap_or(&[]);
     let scope = Scope {
-        volumes: spec.volumes.as_deref().unwrap_or(&[]),
+        volumes: &sound,
         claims: &claims,
         grace_period_seconds: spec.termination_grace_period_seconds,
         restart_policy: spec.restart_policy.as_deref().unwrap_or(""),

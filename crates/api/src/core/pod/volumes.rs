@@ -13,10 +13,11 @@ const FILE_MODE: &str = "must be a number between 0 and 0777 (octal), both inclu
 const HOST_PATH_TYPES: &[&str] =
     &["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
 
-pub fn validate(volumes: &[Volume], path: &Path) -> ErrorList {
-    let mut errors = ErrorList::new();
+/// What is wrong with volumes, and those with which nothing is: no other can be mounted.
+pub fn validate<'v>(volumes: &'v [Volume], path: &Path) -> (ErrorList, Vec<&'v Volume>) {
+    let (mut errors, mut sound) = (ErrorList::new(), Vec::new());
     for (i, volume) in volumes.iter().enumerate() {
-        let path = path.index(i);
+        let (path, before) = (path.index(i), errors.len());
         errors.extend(source(volume, &path));
         let at = path.child("name");
         if volume.name.is_empty() {
@@ -27,8 +28,11 @@ pub fn validate(volumes: &[Volume], path: &Path) -> ErrorList {
                 errors.push(Error::duplicate(&at, &volume.name));
             }
         }
+        if errors.len() == before {
+            sound.push(volume);
+        }
     }
-    errors
+    (errors, sound)
 }
 
 /// Counts sources; every one after the first is refused where it stands.

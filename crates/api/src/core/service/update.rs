@@ -123,8 +123,11 @@ fn drop_with_type(new: &mut Value, old: &Value) {
     let same = |new: &Value, pointer: &str| new.pointer(pointer) == old.pointer(pointer);
     let mut gone: Vec<&str> = Vec::new();
     let (was, is) = (text(old, "/spec/type"), text(new, "/spec/type"));
-    if has_cluster_ip(was) && !has_cluster_ip(is) && same(new, "/spec/clusterIP") && same(new, "/spec/clusterIPs") {
-        gone.extend(["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"]);
+    if has_cluster_ip(was) && !has_cluster_ip(is) {
+        if same(new, "/spec/clusterIP") && same(new, "/spec/clusterIPs") {
+            gone.extend(["clusterIP", "clusterIPs"]);
+        }
+        gone.extend(["ipFamilies", "ipFamilyPolicy"].into_iter().filter(|field| same(new, &format!("/spec/{field}"))));
     }
     if has_health_check_port(old) && !has_health_check_port(new) && same(new, "/spec/healthCheckNodePort") {
         gone.push("healthCheckNodePort");

@@ -27,6 +27,45 @@ pub fn is_request_uri(text: &str) -> bool {
     has_whole_escapes(path)
 }
 
+/// Whether a text is a URL with a scheme and a host.
+pub fn is_absolute_url(text: &str) -> bool {
+    is_request_uri(text) && split_url(text).is_ok_and(|parts| !parts.scheme.is_empty() && !parts.host.is_empty())
+}
+
+/// The parts of a URL that rules look at.
+#[derive(Debug, PartialEq, Eq)]
+pub struct UrlParts<'t> {
+    pub scheme: String,
+    pub user: Option<&'t str>,
+    pub host: &'t str,
+    pub query: &'t str,
+    pub fragment: &'t str,
+}
+
+/// Takes a URL or a reference apart; the error is in upstream's words.
+pub fn split_url(text: &str) -> Result<UrlParts<'_>, String> {
+    let refused = |reason: &str| Err(format!("parse {}: {reason}", machinery::go_text::quote(text)));
+    if text.bytes().any(|byte| byte < 0x20 || byte == 0x7f) {
+        return refused("net/url: invalid control character in URL");
+    }
+    let (rest, fragment) = text.split_once('#').unwrap_or((text, ""));
+    let Some((has_scheme, after)) = split_scheme(rest) else { return refused("missing protocol scheme") };
+    let scheme = if has_scheme { rest[..rest.len() - after.len() - 1].to_lowercase() } else { String::new() };
+    let (after, query) = after.split_once('?').unwrap_or((after, ""));
+    let Some(authority) = after.strip_prefix("//") else {
+        return Ok(UrlParts { scheme, user: None, host: "", query, fragment });
+    };
+    let authority = authority.split('/').next().unwrap_or_default();
+    if !is_authority(authority) {
+        return refused("invalid character in host name");
+    }
+    let (user, host) = match authority.rsplit_once('@') {
+        Some((user, host)) => (Some(user), host),
+        None => (None, authority),
+    };
+    Ok(UrlParts { scheme, user, host, query, fragment })
+}
+
 /// Whether there is a scheme, and what follows it; nothing when the text begins with a colon.
 fn split_scheme(text: &str) -> Option<(bool, &str)> {
     for (at, c) in text.char_indices() {

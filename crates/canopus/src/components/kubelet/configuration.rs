@@ -1,13 +1,17 @@
 //! The fields of a KubeletConfiguration that this kubelet honours. A value that it could not keep to is refused.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
+use kubelet::eviction::threshold;
+use machinery::quantity::Quantity;
 use serde::Deserialize;
 
 use super::super::config_file::{Strict, Unknown, duration, names};
+use super::super::flags;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -31,6 +35,24 @@ pub struct KubeletConfiguration {
     max_pods: Option<u32>,
     max_parallel_image_pulls: Option<usize>,
     container_log_max_files: Option<u32>,
+    container_log_max_size: Option<String>,
+    eviction_hard: Option<BTreeMap<String, String>>,
+    eviction_soft: BTreeMap<String, String>,
+    eviction_soft_grace_period: BTreeMap<String, String>,
+    eviction_minimum_reclaim: BTreeMap<String, String>,
+    eviction_max_pod_grace_period: Option<i64>,
+    #[serde(deserialize_with = "duration")]
+    eviction_pressure_transition_period: Option<Duration>,
+    #[serde(deserialize_with = "duration")]
+    volume_stats_agg_period: Option<Duration>,
+    #[serde(rename = "imageGCHighThresholdPercent")]
+    image_gc_high_threshold_percent: Option<u64>,
+    #[serde(rename = "imageGCLowThresholdPercent")]
+    image_gc_low_threshold_percent: Option<u64>,
+    #[serde(rename = "imageMinimumGCAge", deserialize_with = "duration")]
+    image_minimum_gc_age: Option<Duration>,
+    #[serde(rename = "imageMaximumGCAge", deserialize_with = "duration")]
+    image_maximum_gc_age: Option<Duration>,
     seccomp_default: Option<bool>,
     node_lease_duration_seconds: Option<u32>,
     register_with_taints: Vec<Taint>,
@@ -118,6 +140,11 @@ impl KubeletConfiguration {
     /// Puts what the file says over the defaults in `config`.
     pub fn apply(self, config: &mut kubelet::Config) -> Result<()> {
         self.check()?;
+        self.apply_eviction(&mut config.eviction)?;
+        self.apply_image_gc(&mut config.image_gc)?;
+        if let Some(text) = &self.container_log_max_size {
+            config.container_log_max_size = bytes("containerLogMaxSize", text)?;
+        }
         let mut address = config.bind_address.ip();
         set(&mut address, self.address);
         config.bind_address = (address, self.port.unwrap_or(config.bind_address.port())).into();
@@ -149,6 +176,42 @@ impl KubeletConfiguration {
         }
         config.register_with_taints =
             self.register_with_taints.into_iter().map(|taint| (taint.key, taint.value, taint.effect)).collect();
+        Ok(())
+    }
+
+    fn apply_eviction(&self, eviction: &mut kubelet::eviction::Settings) -> Result<()> {
+        let mut grace = BTreeMap::new();
+        for (signal, text) in &self.eviction_soft_grace_period {
+            let time = flags::duration(text);
+            grace.insert(signal.clone(), time.map_err(|error| anyhow!("evictionSoftGracePeriod[{signal}]: {error}"))?);
+        }
+        let (soft, reclaim) = (&self.eviction_soft, &self.eviction_minimum_reclaim);
+        let usual = default_hard();
+        let hard = self.eviction_hard.as_ref().unwrap_or(&usual);
+        eviction.thresholds = threshold::parse(hard, soft, &grace, reclaim).map_err(anyhow::Error::msg)?;
+        set(&mut eviction.max_pod_grace_period_seconds, self.eviction_max_pod_grace_period);
+        set(&mut eviction.pressure_transition, self.eviction_pressure_transition_period);
+        set(&mut eviction.volume_stats_period, self.volume_stats_agg_period);
+        Ok(())
+    }
+
+    fn apply_image_gc(&self, image_gc: &mut kubelet::image_gc::Settings) -> Result<()> {
+        set(&mut image_gc.high_threshold_percent, self.image_gc_high_threshold_percent);
+        set(&mut image_gc.low_threshold_percent, self.image_gc_low_threshold_percent);
+        set(&mut image_gc.minimum_age, self.image_minimum_gc_age);
+        set(&mut image_gc.maximum_age, self.image_maximum_gc_age);
+        let (high, low) = (image_gc.high_threshold_percent, image_gc.low_threshold_percent);
+        for (field, percent) in [("imageGCHighThresholdPercent", high), ("imageGCLowThresholdPercent", low)] {
+            if percent > 100 {
+                bail!("{field} must be between 0 and 100, inclusive");
+            }
+        }
+        if low >= high {
+            bail!("imageGCLowThresholdPercent {low} must be less than imageGCHighThresholdPercent {high}");
+        }
+        if !image_gc.maximum_age.is_zero() && image_gc.maximum_age <= image_gc.minimum_age {
+            bail!("imageMaximumGCAge must be greater than imageMinimumGCAge");
+        }
         Ok(())
     }
 
@@ -185,6 +248,26 @@ impl KubeletConfiguration {
     }
 }
 
+/// What the kubelet keeps free where the file does not say, in the file's words.
+fn default_hard() -> BTreeMap<String, String> {
+    let usual = [
+        ("memory.available", "100Mi"),
+        ("nodefs.available", "10%"),
+        ("nodefs.inodesFree", "5%"),
+        ("imagefs.available", "15%"),
+        ("imagefs.inodesFree", "5%"),
+    ];
+    usual.into_iter().map(|(signal, least)| (signal.to_owned(), least.to_owned())).collect()
+}
+
+fn bytes(field: &str, text: &str) -> Result<u64> {
+    let quantity = Quantity::parse(text).map_err(|error| anyhow!("{field}: {error}"))?;
+    match u64::try_from(quantity.value()) {
+        Ok(bytes) if bytes > 0 => Ok(bytes),
+        _ => bail!("{field} must be greater than 0"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::super::config_file::decode;
@@ -214,6 +297,26 @@ mod tests {
     }
 
     #[test]
+    fn evictions_and_collections_are_set_as_upstream_names_them() {
+        use kubelet::eviction::{Amount, Signal};
+
+        let config = apply(
+            "evictionHard: {memory.available: 200Mi}\nevictionSoft: {nodefs.available: 20%}\n\
+             evictionSoftGracePeriod: {nodefs.available: 1m30s}\nevictionMinimumReclaim: {memory.available: 1Gi}\n\
+             evictionMaxPodGracePeriod: 60\nimageGCHighThresholdPercent: 70\nimageGCLowThresholdPercent: 60\n\
+             imageMaximumGCAge: 24h\ncontainerLogMaxSize: 1Mi\n",
+        )
+        .unwrap();
+        let thresholds = &config.eviction.thresholds;
+        assert_eq!((thresholds.len(), thresholds[0].min_reclaim), (2, Some(Amount::Absolute(1 << 30))));
+        assert_eq!(thresholds[1].grace, Some(Duration::from_secs(90)));
+        assert_eq!(config.image_gc.maximum_age, Duration::from_secs(86_400));
+        assert_eq!(config.container_log_max_size, 1 << 20);
+        assert_eq!(config.eviction.hard(Signal::NodefsAvailable), None, "what is named replaces the defaults");
+        assert_eq!(apply("").unwrap().eviction, kubelet::eviction::Settings::default());
+    }
+
+    #[test]
     fn unknown_fields_and_values_that_cannot_be_kept_to_are_refused() {
         for (fields, message) in [
             ("maxPodz: 7\n", "strict decoding error: unknown field \"maxPodz\""),
@@ -223,6 +326,10 @@ mod tests {
             ("syncFrequency: 5\n", "invalid type"),
             ("syncFrequency: 0s\n", "syncFrequency must be greater than 0"),
             ("cgroupDriver: other\n", "invalid cgroup driver"),
+            ("evictionHard: {disk.free: \"1\"}\n", "unsupported eviction signal disk.free"),
+            ("evictionSoft: {pid.available: \"5\"}\n", "grace period must be specified"),
+            ("imageGCHighThresholdPercent: 70\n", "imageGCLowThresholdPercent 80 must be less"),
+            ("imageMaximumGCAge: 1m\n", "imageMaximumGCAge must be greater"),
         ] {
             let error = format!("{:#}", apply(fields).unwrap_err());
             assert!(error.contains(message), "{fields}: {error}");

@@ -1,4 +1,5 @@
-//! LimitRanges: fill in what containers leave open, refuse what lies outside. All violations come in one answer.
+//! LimitRanges: fill in what containers leave open, refuse what lies outside. All violations of one range come in one
+//! answer.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +23,7 @@ impl Plugin for LimitRanger {
     }
 
     async fn mutate(&self, review: &Review<'_>, object: &mut Value) -> Result<(), Status> {
-        if !applies(review) {
+        if !changes_pod(review) {
             return Ok(());
         }
         for range in ranges(review) {
@@ -32,24 +33,39 @@ impl Plugin for LimitRanger {
     }
 
     async fn validate(&self, review: &Review<'_>, object: Option<&Value>) -> Result<(), Status> {
-        let Some(pod) = object.filter(|_| applies(review)) else { return Ok(()) };
-        let mut errors = Vec::new();
+        let Some(check) = check_of(review) else { return Ok(()) };
+        // What is going away may stay as it is.
+        let Some(new) = object.filter(|_| !review.old.is_some_and(object::is_deleting)) else { return Ok(()) };
         for range in ranges(review) {
+            let mut errors = Vec::new();
             for limit in object::list(&range, "/spec/limits") {
-                check(limit, pod, &mut errors);
+                check(limit, new, &mut errors);
+            }
+            match errors.as_slice() {
+                [] => {}
+                [error] => return Err(review.forbidden(object, error)),
+                errors => return Err(review.forbidden(object, format!("[{}]", errors.join(", ")))),
             }
         }
-        match errors.as_slice() {
-            [] => Ok(()),
-            [error] => Err(review.forbidden(object, error)),
-            errors => Err(review.forbidden(object, format!("[{}]", errors.join(", ")))),
-        }
+        Ok(())
     }
 }
 
-/// Usage of a pod are fixed when it is created.
-fn applies(review: &Review<'_>) -> bool {
-    review.operation == Operation::Create && review.is("", "pods")
+type Check = fn(&Value, &Value, &mut Vec<String>);
+
+/// Whether the write says what a pod uses: after its making that changes by resizing alone.
+fn changes_pod(review: &Review<'_>) -> bool {
+    let about = (review.kind.group, review.kind.plural, review.subresource, review.operation);
+    matches!(about, ("", "pods", "", Operation::Create) | ("", "pods", "resize", Operation::Update))
+}
+
+/// What a claim asks for may change by any update.
+fn check_of(review: &Review<'_>) -> Option<Check> {
+    match (review.kind.group, review.kind.plural, review.subresource, review.operation) {
+        _ if changes_pod(review) => Some(check_pod),
+        ("", "persistentvolumeclaims", "", Operation::Create | Operation::Update) => Some(check_claim),
+        _ => None,
+    }
 }
 
 fn ranges(review: &Review<'_>) -> Vec<Value> {
@@ -114,7 +130,7 @@ fn merge<'d>(container: &mut Value, which: &str, defaults: &'d BTreeMap<String, 
     set
 }
 
-fn check(limit: &Value, pod: &Value, errors: &mut Vec<String>) {
+fn check_pod(limit: &Value, pod: &Value, errors: &mut Vec<String>) {
     match text(limit, "type") {
         "Container" => {
             for list in ["containers", "initContainers"] {
@@ -130,19 +146,26 @@ fn check(limit: &Value, pod: &Value, errors: &mut Vec<String>) {
     }
 }
 
-fn check_usage(limit: &Value, what: &str, requests: &Usage, limits: &Usage, errors: &mut Vec<String>) {
-    for (name, min) in quantities(limit.get("min")) {
-        let rule = format!("minimum {name} usage per {what} is {min}");
+fn check_claim(limit: &Value, claim: &Value, errors: &mut Vec<String>) {
+    const WHAT: &str = "PersistentVolumeClaim";
+    if text(limit, "type") != WHAT {
+        return;
+    }
+    // Limits of a claim mean nothing.
+    let requests = quantities(claim.pointer("/spec/resources/requests"));
+    check_min(limit, WHAT, &requests, &Usage::new(), errors);
+    for (name, max) in quantities(limit.get("max")) {
+        let rule = format!("maximum {name} usage per {WHAT} is {max}");
         match requests.get(&name) {
             None => errors.push(format!("{rule}.  No request is specified")),
-            Some(request) if *request < min => errors.push(format!("{rule}, but request is {request}")),
-            Some(_) => {
-                if let Some(limit) = limits.get(&name).filter(|limit| **limit < min) {
-                    errors.push(format!("{rule}, but limit is {limit}"));
-                }
-            }
+            Some(request) if *request > max => errors.push(format!("{rule}, but request is {request}")),
+            Some(_) => {}
         }
     }
+}
+
+fn check_usage(limit: &Value, what: &str, requests: &Usage, limits: &Usage, errors: &mut Vec<String>) {
+    check_min(limit, what, requests, limits, errors);
     for (name, max) in quantities(limit.get("max")) {
         let rule = format!("maximum {name} usage per {what} is {max}");
         match limits.get(&name) {
@@ -157,6 +180,21 @@ fn check_usage(limit: &Value, what: &str, requests: &Usage, limits: &Usage, erro
     }
     for (name, ratio) in quantities(limit.get("maxLimitRequestRatio")) {
         check_ratio(&name, what, &ratio, requests, limits, errors);
+    }
+}
+
+fn check_min(limit: &Value, what: &str, requests: &Usage, limits: &Usage, errors: &mut Vec<String>) {
+    for (name, min) in quantities(limit.get("min")) {
+        let rule = format!("minimum {name} usage per {what} is {min}");
+        match requests.get(&name) {
+            None => errors.push(format!("{rule}.  No request is specified")),
+            Some(request) if *request < min => errors.push(format!("{rule}, but request is {request}")),
+            Some(_) => {
+                if let Some(limit) = limits.get(&name).filter(|limit| **limit < min) {
+                    errors.push(format!("{rule}, but limit is {limit}"));
+                }
+            }
+        }
     }
 }
 

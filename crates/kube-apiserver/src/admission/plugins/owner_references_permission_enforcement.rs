@@ -65,7 +65,8 @@ fn may_delete(review: &Review<'_>, new: &Value) -> Result<(), Status> {
 fn may_block(review: &Review<'_>, new: &Value, owner: &Value) -> Result<(), Status> {
     let (api_version, kind) = (object::text(owner, "/apiVersion"), object::text(owner, "/kind"));
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    let Some(found) = api::ALL.iter().find(|own| own.group == group && own.kind == kind) else {
+    let kinds = review.server.registry.kinds();
+    let Some(found) = kinds.all().find(|own| own.group == group && own.kind == kind) else {
         let message = format!(
             "cannot set blockOwnerDeletion in this case because cannot find RESTMapping for APIVersion {api_version} Kind {kind}: no matches for kind {} in version {}",
             machinery::go_text::quote(kind),

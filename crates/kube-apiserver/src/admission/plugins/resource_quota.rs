@@ -26,9 +26,8 @@ impl Plugin for ResourceQuota {
     }
 
     async fn validate(&self, review: &Review<'_>, new: Option<&Value>) -> Result<(), Status> {
-        let Some(object) = new.filter(|_| review.subresource.is_empty() && !review.namespace.is_empty()) else {
-            return Ok(());
-        };
+        let counts = quota::changes_usage(review.kind, review.subresource) && !review.namespace.is_empty();
+        let Some(object) = new.filter(|_| counts) else { return Ok(()) };
         if review.kind.is_virtual || !matches!(review.operation, Operation::Create | Operation::Update) {
             return Ok(());
         }

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use machinery::status::Status;
 use serde_json::{Value, json};
 
+use super::mountable_secrets;
 use crate::admission::{Operation, Plugin, Review};
 use crate::registry::{create_suffix, object};
 
@@ -54,10 +55,26 @@ impl Plugin for ServiceAccount {
     }
 
     async fn validate(&self, review: &Review<'_>, object: Option<&Value>) -> Result<(), Status> {
-        let Some(pod) = object.filter(|_| review.operation == Operation::Create && review.is("", "pods")) else {
+        let Some(pod) = object.filter(|_| (review.kind.group, review.kind.plural) == ("", "pods")) else {
             return Ok(());
         };
-        if is_mirror(pod) { check_mirror(review, pod) } else { Ok(()) }
+        match (review.subresource, review.operation) {
+            ("", Operation::Create) if is_mirror(pod) => return check_mirror(review, pod),
+            ("", Operation::Create) | ("ephemeralcontainers", Operation::Update) => {}
+            _ => return Ok(()),
+        }
+        if object::text(pod, "/spec/serviceAccountName").is_empty() {
+            let (namespace, name) = (review.namespace, object::name(pod));
+            let message = format!("no service account specified for pod {namespace}/{name}");
+            return Err(review.forbidden(object, message));
+        }
+        let account = look_up(review, pod).await?;
+        if !mountable_secrets::are_enforced(&account) {
+            return Ok(());
+        }
+        let added_later = review.subresource == "ephemeralcontainers";
+        let fault = mountable_secrets::fault(&account, pod, added_later);
+        fault.map_or(Ok(()), |fault| Err(review.forbidden(object, fault)))
     }
 }
 

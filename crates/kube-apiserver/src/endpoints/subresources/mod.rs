@@ -1,20 +1,20 @@
-//! Subresources: status and scale of any kind that has them, and those that single kinds have, in one list.
+//! Subresources: status and scale of any kind that has them, the parts that kinds declare with rules of their own, and
+//! the actions of single kinds in one list.
 
 mod binding;
 mod eviction;
-mod finalize;
 mod scale;
 mod token;
 
 use std::future::Future;
 use std::pin::Pin;
 
-use api::{Kind, Verb};
+use api::{Kind, Subresource, Verb};
 use http::Method;
 use machinery::status::Status;
 
 use super::{Scope, get, patch, update};
-use crate::registry::Part;
+use crate::registry::{Part, group_resource};
 use crate::{Body, Response};
 
 type Served<'s> = Pin<Box<dyn Future<Output = Result<Response, Status>> + Send + 's>>;
@@ -24,7 +24,6 @@ pub type Handler = for<'s> fn(&'s Scope, Body) -> Served<'s>;
 
 /// One line a subresource: group, resource, subresource, method, handler.
 const HANDLERS: &[(&str, &str, &str, &str, Handler)] = &[
-    ("", "namespaces", "finalize", "PUT", |scope, body| Box::pin(finalize::serve(scope, body))),
     ("", "pods", "binding", "POST", |scope, body| Box::pin(binding::serve(scope, body))),
     ("", "pods", "eviction", "POST", |scope, body| Box::pin(eviction::serve(scope, body))),
     ("", "serviceaccounts", "token", "POST", |scope, body| Box::pin(token::serve(scope, body))),
@@ -39,20 +38,19 @@ pub async fn serve(scope: &Scope, subresource: &str, method: &Method, body: Body
     let kind = scope.kind;
     match subresource {
         "status" if scope.version.has_status(kind) => {
-            return match *method {
-                Method::GET | Method::HEAD => get::serve(scope),
-                Method::PUT => update::serve_part(scope, body, subresource, Part::STATUS).await,
-                Method::PATCH => patch::serve_part(scope, body, subresource, Part::STATUS).await,
-                _ => Err(Status::method_not_allowed()),
-            };
+            return serve_part(scope, subresource, method, body, Part::STATUS, PART_VERBS).await;
         }
         "scale" => {
             return match scope.version.scale(kind) {
                 Some(scale) => scale::serve(scope, &scale, method, body).await,
-                None => Err(Status::not_found_path()),
+                None => Err(not_found(scope)),
             };
         }
         _ => {}
+    }
+    if let Some((part, rules)) = kind.subresource(subresource).and_then(|part| Some((part, part.update.as_ref()?))) {
+        let rules = Part::own(rules.prepare, rules.validate);
+        return serve_part(scope, subresource, method, body, rules, part.verbs).await;
     }
     let handlers = HANDLERS
         .iter()
@@ -64,15 +62,54 @@ pub async fn serve(scope: &Scope, subresource: &str, method: &Method, body: Body
             return handler(scope, body).await;
         }
     }
-    if known { Err(Status::method_not_allowed()) } else { Err(Status::not_found_path()) }
+    if known { Err(Status::method_not_allowed()) } else { Err(not_found(scope)) }
 }
 
-/// The verbs of a subresource that is served here; discovery shows no other.
-pub fn is_served(kind: &Kind, subresource: &str) -> bool {
-    super::CONNECT.contains(&subresource)
+/// Reads the object, or changes the part of it that the rules are about.
+async fn serve_part(
+    scope: &Scope,
+    subresource: &str,
+    method: &Method,
+    body: Body,
+    part: Part,
+    verbs: &[Verb],
+) -> Result<Response, Status> {
+    match *method {
+        Method::GET | Method::HEAD if verbs.contains(&Verb::Get) => get::serve(scope),
+        Method::PUT if verbs.contains(&Verb::Update) => update::serve_part(scope, body, subresource, part).await,
+        Method::PATCH if verbs.contains(&Verb::Patch) => patch::serve_part(scope, body, subresource, part).await,
+        _ => Err(not_offered(scope, method)),
+    }
+}
+
+/// A subresource that a custom kind does not have reads as if the object were not there.
+fn not_found(scope: &Scope) -> Status {
+    if scope.kind.custom.is_none() {
+        return Status::not_found_path();
+    }
+    Status::not_found(&group_resource(scope.kind), &scope.name)
+}
+
+fn not_offered(scope: &Scope, method: &Method) -> Status {
+    let verb = match *method {
+        Method::POST => "create",
+        Method::DELETE => "delete",
+        _ => return Status::method_not_allowed(),
+    };
+    if scope.kind.custom.is_none() {
+        return Status::method_not_allowed();
+    }
+    Status::method_not_supported(&group_resource(scope.kind), verb)
+}
+
+/// Whether a subresource is served here; discovery shows no other.
+pub fn is_served(kind: &Kind, subresource: &Subresource) -> bool {
+    let name = subresource.name;
+    super::CONNECT.contains(&name)
+        || subresource.update.is_some()
         || HANDLERS
             .iter()
-            .any(|(group, plural, name, ..)| *group == kind.group && *plural == kind.plural && *name == subresource)
+            .any(|(group, plural, own, ..)| *group == kind.group && *plural == kind.plural && *own == name)
 }
 
 /// The verbs that status and scale have.

@@ -1,6 +1,7 @@
 //! scale: the one number of a workload, in the same form for all kinds that have it.
 
-use api::ScaleRef;
+use api::{Kind, ScaleRef};
+use async_trait::async_trait;
 use http::{Method, StatusCode};
 use machinery::field::{Error, Path};
 use machinery::gvk::GroupKind;
@@ -9,12 +10,13 @@ use machinery::schema::{self, FieldValidation};
 use machinery::status::Status;
 use serde_json::{Map, Value, json};
 
+use crate::admission::Operation;
 use crate::endpoints::apply::{self, Config};
 use crate::endpoints::body::{self, Expected};
 use crate::endpoints::options::Write;
 use crate::endpoints::patch::{self, PatchType};
 use crate::endpoints::{Scope, as_admit};
-use crate::registry::{Change, Owner, Part, encode, managed_fields, object};
+use crate::registry::{Admit, Change, Owner, Part, encode, managed_fields, object};
 use crate::{Body, Response};
 
 const SCHEMA: &str = "io.k8s.api.autoscaling.v1.Scale";
@@ -24,7 +26,8 @@ pub async fn serve(scope: &Scope, scale: &ScaleRef, method: &Method, request: Bo
     let registry = &scope.server.registry;
     let (edit, write) = match *method {
         Method::GET | Method::HEAD => {
-            let object = registry.get(scope.kind, &scope.namespace, &scope.name)?;
+            let entry = registry.entry(scope.kind, &scope.namespace, &scope.name)?;
+            let object = encode::in_version(scope.kind, scope.version, encode::decode(&entry.value)?)?;
             return answer(scope, &of(scale, &object));
         }
         Method::PUT => {
@@ -41,7 +44,7 @@ pub async fn serve(scope: &Scope, scale: &ScaleRef, method: &Method, request: Bo
                 let config = apply::Config::parse(scope, &bytes, write.field_validation);
                 (Edit::Apply(config, write.options.owner.clone()), write)
             } else {
-                let kind = PatchType::of(&scope.content_type)?;
+                let kind = PatchType::of(&scope.content_type, scope.kind.custom.is_some())?;
                 let write = Write::parse(scope, "PatchOptions")?;
                 (Edit::Patch(kind, bytes, write.field_validation), write)
             }
@@ -51,18 +54,12 @@ pub async fn serve(scope: &Scope, scale: &ScaleRef, method: &Method, request: Bo
     registry.entry(scope.kind, &scope.namespace, &scope.name)?;
     let mut change = Rescale { scope, scale, edit };
     let admission = scope.admission("scale", &scope.name, write.options.dry_run);
+    let admission = AsScale { scale, inner: as_admit(&admission) };
     let outcome = registry
-        .update(
-            scope.kind,
-            &scope.namespace,
-            &scope.name,
-            Part::SCALE,
-            &mut change,
-            &write.options,
-            as_admit(&admission),
-        )
+        .update(scope.kind, &scope.namespace, &scope.name, Part::SCALE, &mut change, &write.options, &admission)
         .await?;
-    answer(scope, &of(scale, &encode::decode(&outcome.bytes)?))
+    let written = encode::in_version(scope.kind, scope.version, encode::decode(&outcome.bytes)?)?;
+    answer(scope, &of(scale, &written))
 }
 
 fn expected() -> Expected<'static> {
@@ -94,6 +91,47 @@ fn of(scale: &ScaleRef, object: &Value) -> Value {
         schema::canonicalize(types, id, &mut value);
     }
     value
+}
+
+/// Admission of a scale is admission of the Scale, not of what is scaled.
+struct AsScale<'a> {
+    scale: &'a ScaleRef,
+    inner: &'a dyn Admit,
+}
+
+#[async_trait]
+impl Admit for AsScale<'_> {
+    fn warn(&self, text: String) {
+        self.inner.warn(text);
+    }
+
+    async fn mutate(
+        &self,
+        kind: &'static Kind,
+        operation: Operation,
+        new: &mut Value,
+        old: Option<&Value>,
+    ) -> Result<(), Status> {
+        let mut shown = of(self.scale, new);
+        let old = old.map(|old| of(self.scale, old));
+        self.inner.mutate(kind, operation, &mut shown, old.as_ref()).await?;
+        let replicas = object::number(&shown, "/spec/replicas").unwrap_or(0);
+        if replicas != object::number(new, &self.scale.spec_replicas).unwrap_or(0) {
+            set_at(new, &self.scale.spec_replicas, replicas.into());
+        }
+        Ok(())
+    }
+
+    async fn validate(
+        &self,
+        kind: &'static Kind,
+        operation: Operation,
+        new: Option<&Value>,
+        old: Option<&Value>,
+    ) -> Result<(), Status> {
+        let (new, old) = (new.map(|new| of(self.scale, new)), old.map(|old| of(self.scale, old)));
+        self.inner.validate(kind, operation, new.as_ref(), old.as_ref()).await
+    }
 }
 
 enum Edit {

@@ -2,9 +2,13 @@
 
 mod admission;
 mod apply;
+mod certificates;
 mod deletes;
+mod evictions;
+mod parts;
 mod protobuf;
 mod reads;
+mod versions;
 mod watches;
 mod writes;
 

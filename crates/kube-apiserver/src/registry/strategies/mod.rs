@@ -2,7 +2,12 @@
 //!
 //! Most kinds need nothing: they get [`Plain`]. The others are in one list; a file each.
 
+mod certificate_signing_request;
+mod address_range;
+pub mod addresses;
+mod definition;
 mod event;
+mod ip_address;
 mod namespace;
 mod pod;
 mod returned;
@@ -11,14 +16,17 @@ mod service;
 use std::time::Duration;
 
 use api::Kind;
+use async_trait::async_trait;
 use jiff::Timestamp;
 use machinery::status::Status;
 use serde_json::Value;
 
 use super::allocator::Reservation;
 use super::{Registry, object};
+use crate::UserInfo;
 
 /// The additional work of one kind. Every method has the answer of a kind that needs none.
+#[async_trait]
 pub trait Strategy: Send + Sync {
     /// Reserves what the new object asks for, writing what was chosen into it; falls back if the write does not happen.
     fn reserve(
@@ -30,6 +38,21 @@ pub trait Strategy: Send + Sync {
     ) -> Result<Reservation, Status> {
         Ok(Reservation::default())
     }
+
+    /// Writes into a new object what only the server can tell of it: who makes it.
+    fn fill(&self, _new: &mut Value, _user: Option<&UserInfo>) {}
+
+    /// Writes into an updated object when what changes does so.
+    fn stamp(&self, _new: &mut Value, _old: &Value, _now: Timestamp) {}
+
+    /// Makes what must be there before the object is written as `new`.
+    async fn prepare(&self, _: &Registry, _new: &Value, _old: Option<&Value>) -> Result<(), Status> {
+        Ok(())
+    }
+
+    /// Brings what belongs to the object in line with it as it is `now` (`None`: it is gone), after a write that was to
+    /// change it or did: `other` is what it was before, or would have been had the write not failed.
+    async fn settle(&self, _: &Registry, _now: Option<&Value>, _other: Option<&Value>) {}
 
     /// The object is gone.
     fn deleted(&self, _: &Registry, _object: &Value) {}
@@ -46,6 +69,7 @@ pub trait Strategy: Send + Sync {
     fn mark_deleting(&self, object: &mut Value, now: Timestamp) {
         object::set_metadata(object, "deletionTimestamp", Some(object::time(now)));
         object::set_metadata(object, "deletionGracePeriodSeconds", Some(0.into()));
+        super::delete::bump_generation(object);
     }
 
     /// How long an object lives after its last write.
@@ -71,13 +95,28 @@ impl Strategy for Plain {}
 
 /// One line a kind: group, resource, strategy.
 static STRATEGIES: &[(&str, &str, &dyn Strategy)] = &[
+    ("apiextensions.k8s.io", "customresourcedefinitions", &definition::DefinitionStrategy),
+    (
+        "certificates.k8s.io",
+        "certificatesigningrequests",
+        &certificate_signing_request::CertificateSigningRequestStrategy,
+    ),
     ("", "namespaces", &namespace::NamespaceStrategy),
     ("", "services", &service::ServiceStrategy),
+    ("networking.k8s.io", "servicecidrs", &address_range::AddressRangeStrategy),
+    ("networking.k8s.io", "ipaddresses", &ip_address::IpAddressStrategy),
     ("", "events", &event::EventStrategy),
     ("", "pods", &pod::PodStrategy),
+    ("", "persistentvolumeclaims", &returned::Returned),
+    ("", "persistentvolumes", &returned::Returned),
     ("", "podtemplates", &returned::Returned),
     ("", "resourcequotas", &returned::Returned),
     ("", "serviceaccounts", &returned::Returned),
+    ("storage.k8s.io", "csidrivers", &returned::Returned),
+    ("storage.k8s.io", "csinodes", &returned::Returned),
+    ("storage.k8s.io", "storageclasses", &returned::Returned),
+    ("storage.k8s.io", "volumeattachments", &returned::Returned),
+    ("storage.k8s.io", "volumeattributesclasses", &returned::Returned),
 ];
 
 /// The strategy of a kind.

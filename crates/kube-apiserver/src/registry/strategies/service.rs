@@ -6,12 +6,13 @@
 use std::net::Ipv4Addr;
 
 use api::Kind;
+use async_trait::async_trait;
 use machinery::field::{Error, Path};
 use machinery::gvk::GroupKind;
 use machinery::status::Status;
 use serde_json::{Value, json};
 
-use super::{Registry, Strategy, object};
+use super::{Registry, Strategy, addresses, object};
 use crate::registry::allocator::{AllocateError, Pool, Reservation};
 use crate::registry::{group_kind, keys};
 
@@ -19,6 +20,7 @@ const NONE: &str = "None";
 
 pub struct ServiceStrategy;
 
+#[async_trait]
 impl Strategy for ServiceStrategy {
     fn reserve(
         &self,
@@ -35,6 +37,28 @@ impl Strategy for ServiceStrategy {
         fill_ports(kind, new, old, &mut reservation, &check)?;
         fill_health_check_port(new, old, &mut reservation, &check)?;
         Ok(reservation)
+    }
+
+    async fn prepare(&self, registry: &Registry, new: &Value, old: Option<&Value>) -> Result<(), Status> {
+        let known = old.map(addresses::of).unwrap_or_default();
+        for address in addresses::of(new).difference(&known) {
+            if !addresses::claim(registry, *address, new).await? {
+                let path = Path::new("spec");
+                let detail = format!("failed to allocate IP {address}: {}", AllocateError::AddressTaken);
+                let list: Vec<&str> = object::texts(new, "/spec/clusterIPs").collect();
+                let error = Error::invalid(&path.child("clusterIPs"), list, detail);
+                return Err(invalid(&api::core::service::KIND, new, error));
+            }
+        }
+        Ok(())
+    }
+
+    async fn settle(&self, registry: &Registry, now: Option<&Value>, other: Option<&Value>) {
+        let kept = now.map(addresses::of).unwrap_or_default();
+        let Some(other) = other else { return };
+        for address in addresses::of(other).difference(&kept) {
+            addresses::give_up(registry, *address, other).await;
+        }
     }
 
     fn deleted(&self, registry: &Registry, object: &Value) {
@@ -87,6 +111,9 @@ fn port_number(value: Option<&Value>) -> Option<u32> {
 }
 
 fn still_holds(registry: &Registry, kind: &Kind, owner: &str, value: u32) -> bool {
+    if !owner.starts_with(&keys::prefix(kind)) {
+        return registry.store().get(owner).is_some();
+    }
     let service = keys::parse(kind, owner).and_then(|(namespace, name)| registry.get(kind, namespace, name).ok());
     service.is_some_and(|service| values_of(&service).iter().any(|(_, held)| *held == value))
 }

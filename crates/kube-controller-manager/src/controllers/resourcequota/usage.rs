@@ -136,7 +136,7 @@ fn listed(resources: Option<&ResourceRequirements>, which: Which) -> Usage {
 /// containers that keep running count with the others.
 fn of_containers(pod: &Pod, which: Which) -> Usage {
     let Some(spec) = &pod.spec else { return Usage::new() };
-    let own = |container: &Container| listed(container.resources.as_ref(), which);
+    let own = |container: &Container| of_container(pod, container, which);
     let mut sum = Usage::new();
     for container in &spec.containers {
         add(&mut sum, own(container));
@@ -158,6 +158,27 @@ fn of_containers(pod: &Pod, which: Which) -> Usage {
     let overhead = overhead.into_iter().filter(|(name, _)| counts(name)).collect();
     add(&mut sum, overhead);
     sum
+}
+
+/// A container uses what it asks for, and as long as its resize is under way what it had before if that is more. A resize
+/// that its node can never make does not count.
+fn of_container(pod: &Pod, container: &Container, which: Which) -> Usage {
+    let asked = listed(container.resources.as_ref(), which);
+    let Some(status) = &pod.status else { return asked };
+    let mut all = status.container_statuses.iter().chain(&status.init_container_statuses).flatten();
+    let Some(own) = all.find(|own| own.name == container.name && own.resources.is_some()) else { return asked };
+    let mut used = listed(own.resources.as_ref(), which);
+    if matches!(which, Which::Requests) {
+        raise(&mut used, &quantities(own.allocated_resources.iter().flatten()));
+    }
+    let infeasible =
+        status.conditions.iter().flatten().any(|condition| {
+            condition.type_ == "PodResizePending" && condition.reason.as_deref() == Some("Infeasible")
+        });
+    if !infeasible {
+        raise(&mut used, &asked);
+    }
+    used
 }
 
 fn raise(sum: &mut Usage, least: &Usage) {

@@ -24,6 +24,8 @@ mod compare;
 
 mod merge;
 
+mod unowned;
+
 mod remove;
 
 mod managed;
@@ -42,6 +44,7 @@ pub use path::{Datum, Step, path_text};
 pub use place::Place;
 pub use set::Set;
 pub use structured::{Applied, ApplyError, Conflict, apply, check_config};
+pub use unowned::merge_unowned;
 pub use update::{Versions, Writer, update};
 
 #[cfg(test)]

@@ -70,6 +70,7 @@ impl<'t> Entries<'t> {
             Entries::Same(place) => *place,
             Entries::Fields(types, ty) => match ty.find(key) {
                 Some(field) => Place::field(types, field),
+                None if ty.preserves_unknown => Place { types, what: What::Any },
                 None => Place { types, what: What::Undeclared },
             },
         }
@@ -132,6 +133,9 @@ impl<'t> Place<'t> {
             Shape::Int32 | Shape::Int64 | Shape::Float64 => Atom::Scalar(Scalar::Number),
             Shape::Bool => Atom::Scalar(Scalar::Bool),
             Shape::Time | Shape::MicroTime | Shape::Quantity | Shape::IntOrString => Atom::Scalar(Scalar::Any),
+            Shape::Any if self.types.any_is_atomic() => {
+                Atom::Map { entries: Entries::Same(Place { types: self.types, what: What::Any }), atomic: true }
+            }
             Shape::Any => self.deduced(value),
             Shape::Ref(id) => self.of_type(*id, map, value),
             Shape::RefOr(id, _) if value.is_object() => self.of_type(*id, map, value),

@@ -50,8 +50,6 @@ fn what_does_not_fit_is_refused() {
         json!({"op": "remove", "path": "/list/-3"}),
         json!({"op": "remove", "path": ""}),
         json!({"op": "replace", "path": "", "value": "x"}),
-        json!({"op": "test", "path": "/data/k", "value": "no"}),
-        json!({"op": "test", "path": "/data/none", "value": "x"}),
         json!({"op": "move", "from": "/data/x", "path": "/data/z"}),
         json!({"op": "move", "path": "/data/x"}),
         json!({"op": "bogus", "path": "/data/k"}),
@@ -61,6 +59,40 @@ fn what_does_not_fit_is_refused() {
     ] {
         let result = patched(document(), json!([operation]));
         assert!(matches!(result, Err(PatchError::DoesNotApply(_))), "{operation}: {result:?}");
+    }
+    for (path, value) in [("/data/k", "no"), ("/data/none", "x")] {
+        let result = patched(document(), json!([{"op": "test", "path": path, "value": value}]));
+        assert_eq!(result, Err(PatchError::TestFailed(format!("testing value {path} failed: test failed"))));
+    }
+}
+
+#[test]
+fn refusals_say_which_operation_found_what() {
+    let table = [
+        (
+            json!({"op": "remove", "path": "/no/x"}),
+            "remove operation does not apply: doc is missing path: \"/no/x\": missing value",
+        ),
+        (
+            json!({"op": "remove", "path": "/data/no"}),
+            "error in remove for path: '/data/no': unable to remove nonexistent key: no: missing value",
+        ),
+        (
+            json!({"op": "add", "path": "/list/9", "value": 1}),
+            "error in add for path: '/list/9': Unable to access invalid index: 9: invalid index referenced",
+        ),
+        (
+            json!({"op": "replace", "path": "/list/-", "value": 1}),
+            "replace operation does not apply: doc is missing key: /list/-: missing value",
+        ),
+        (
+            json!({"op": "copy", "from": "/no/x", "path": "/y"}),
+            "copy operation does not apply: doc is missing from path: /no/x: missing value",
+        ),
+        (json!({"op": "other", "path": "/x"}), "Unexpected kind: other"),
+    ];
+    for (operation, wanted) in table {
+        assert_eq!(patched(document(), json!([operation])).unwrap_err().to_string(), wanted);
     }
 }
 

@@ -24,10 +24,12 @@ pub(super) fn check(review: &Review<'_>, node: &str, object: Option<&Value>) -> 
             Err(format!("unexpected operation {operation:?}, node {node} can only create and delete mirror pods"))
         }
         ("status", Operation::Update, Some(pod)) => status(node, pod, review.old),
-        ("eviction", Operation::Delete, _) => own(review.old, node)
-            .then_some(())
-            .ok_or_else(|| format!("node {node} can only evict pods with spec.nodeName set to itself")),
-        ("eviction", Operation::Create, _) => Ok(()),
+        ("eviction", Operation::Create, _) => {
+            let pod = review.server.registry.get(review.kind, review.namespace, review.name).ok();
+            own(pod.as_ref(), node)
+                .then_some(())
+                .ok_or_else(|| format!("node {node} can only evict pods with spec.nodeName set to itself"))
+        }
         (subresource, ..) => {
             Err(format!("unexpected pod subresource {}, only 'status' and 'eviction' are allowed", quote(subresource)))
         }

@@ -1,0 +1,76 @@
+//! Accepts the names of definitions, establishes their kinds, and removes what belongs to definitions that are deleted.
+//!
+//! State is looked at as a whole after each change: who has which names depends on all definitions of a group.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use machinery::status::Status;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::{cleanup, conditions, definitions};
+use crate::Server;
+use crate::registry::{NoAdmission, Owner, Part, Registry, WriteOptions, object};
+
+/// How soon again when something could not be done.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Works until the server ends.
+pub async fn run(server: Arc<Server>, shutdown: CancellationToken) {
+    let work = async {
+        loop {
+            let revision = server.registry.store().revision();
+            let done = reconcile(&server.registry).await;
+            if let Err(status) = &done {
+                tracing::warn!(error = %status, "failed to bring custom resource definitions up to date");
+            }
+            if done == Ok(true) {
+                server.registry.change_since(&[definitions()], revision).await;
+            } else {
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    };
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = work => {}
+    }
+}
+
+/// Brings all definitions up to date; says whether nothing is left to wait for.
+async fn reconcile(registry: &Registry) -> Result<bool, Status> {
+    let mut all = registry.list(definitions(), "");
+    // Who came first keeps a name.
+    all.sort_by_cached_key(|definition| object::text(definition, "/metadata/creationTimestamp").to_owned());
+    let mut done = true;
+    for index in 0..all.len() {
+        if object::is_deleting(&all[index]) {
+            done &= cleanup::remove_objects(registry, &all[index]).await?;
+            continue;
+        }
+        let mut new = all[index].clone();
+        let group = object::text(&new, "/spec/group").to_owned();
+        let others = all.iter().enumerate().filter(|(other, _)| *other != index).map(|(_, other)| other);
+        let others = others.filter(|other| object::text(other, "/spec/group") == group);
+        if conditions::update(&mut new, others) {
+            write_status(registry, new.clone()).await?;
+            all[index] = new;
+        }
+    }
+    Ok(done)
+}
+
+/// Writes the status, unless the definition is gone or changed meanwhile: then there is another look to come.
+pub async fn write_status(registry: &Registry, new: Value) -> Result<(), Status> {
+    let name = object::name(&new).to_owned();
+    let options = WriteOptions {
+        owner: Owner { subresource: "status".to_owned(), ..Owner::default() },
+        ..WriteOptions::default()
+    };
+    let mut change = |_: &Value| Ok(new.clone());
+    match registry.update(definitions(), "", &name, Part::STATUS, &mut change, &options, &NoAdmission).await {
+        Err(status) if !status.is_conflict() && !status.is_not_found() => Err(status),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,101 @@
+//! Old versions: each is taken and answered in its own shape, with a warning, and is the same object under today's.
+
+use super::*;
+
+/// What is made at an old path, its spec as it must read back, and today's path and spec.
+struct Case {
+    old: &'static str,
+    new: &'static str,
+    object: Value,
+    pointer: &'static str,
+    stored: Value,
+}
+
+fn cases() -> Vec<Case> {
+    let target = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "name": "d" });
+    vec![
+        Case {
+            old: "/apis/extensions/v1beta1/namespaces/ns/ingresses",
+            new: "/apis/networking.k8s.io/v1/namespaces/ns/ingresses",
+            object: json!({ "spec": { "backend": { "serviceName": "s", "servicePort": 80 } } }),
+            pointer: "/spec/defaultBackend",
+            stored: json!({ "service": { "name": "s", "port": { "number": 80 } } }),
+        },
+        Case {
+            old: "/apis/autoscaling/v2beta1/namespaces/ns/horizontalpodautoscalers",
+            new: "/apis/autoscaling/v2/namespaces/ns/horizontalpodautoscalers",
+            object: json!({ "spec": { "scaleTargetRef": target, "maxReplicas": 3,
+                "metrics": [{ "type": "Resource", "resource": { "name": "cpu", "targetAverageUtilization": 50 } }] } }),
+            pointer: "/spec/metrics/0/resource/target",
+            stored: json!({ "type": "Utilization", "averageUtilization": 50 }),
+        },
+        Case {
+            old: "/apis/policy/v1beta1/namespaces/ns/poddisruptionbudgets",
+            new: "/apis/policy/v1/namespaces/ns/poddisruptionbudgets",
+            object: json!({ "spec": { "minAvailable": 1, "selector": {} } }),
+            pointer: "/spec/selector/matchExpressions/0/operator",
+            stored: json!("Exists"),
+        },
+        Case {
+            old: "/apis/discovery.k8s.io/v1beta1/namespaces/ns/endpointslices",
+            new: "/apis/discovery.k8s.io/v1/namespaces/ns/endpointslices",
+            object: json!({ "addressType": "IPv4", "endpoints": [{ "addresses": ["10.0.0.1"],
+                "topology": { "kubernetes.io/hostname": "n", "topology.kubernetes.io/zone": "z" }, "nodeName": "n" }] }),
+            pointer: "/endpoints/0/zone",
+            stored: json!("z"),
+        },
+        Case {
+            old: "/apis/rbac.authorization.k8s.io/v1beta1/namespaces/ns/roles",
+            new: "/apis/rbac.authorization.k8s.io/v1/namespaces/ns/roles",
+            object: json!({ "rules": [{ "apiGroups": [""], "resources": ["pods"], "verbs": ["get"] }] }),
+            pointer: "/rules/0/resources/0",
+            stored: json!("pods"),
+        },
+        Case {
+            old: "/apis/apiextensions.k8s.io/v1beta1/customresourcedefinitions",
+            new: "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+            object: json!({ "spec": { "group": "x.io", "version": "v1", "scope": "Cluster",
+                "names": { "plural": "as", "kind": "A" },
+                "validation": { "openAPIV3Schema": { "type": "object", "x-kubernetes-preserve-unknown-fields": true } } } }),
+            pointer: "/spec/versions/0/schema/openAPIV3Schema/type",
+            stored: json!("object"),
+        },
+    ]
+}
+
+/// Whether everything in `wanted` is in `value`.
+fn holds(value: &Value, wanted: &Value) -> bool {
+    match (value, wanted) {
+        (Value::Object(value), Value::Object(wanted)) => {
+            wanted.iter().all(|(key, wanted)| value.get(key).is_some_and(|value| holds(value, wanted)))
+        }
+        (Value::Array(value), Value::Array(wanted)) => {
+            value.len() == wanted.len() && value.iter().zip(wanted).all(|(value, wanted)| holds(value, wanted))
+        }
+        _ => value == wanted,
+    }
+}
+
+#[tokio::test]
+async fn old_versions_are_taken_and_answered_in_their_own_shape() {
+    let h = Harness::new().await;
+    for case in cases() {
+        let name = if case.old.contains("customresource") { "as.x.io" } else { "a" };
+        let mut object = case.object.clone();
+        object["metadata"] = json!({ "name": name });
+        let made = h.post(case.old, object).await;
+        assert_eq!(made.code, 201, "{}: {}", case.old, made.body);
+        assert!(made.warnings.iter().any(|warning| warning.contains("is deprecated in")), "{}", case.old);
+        let (old, new) = (format!("{}/{name}", case.old), format!("{}/{name}", case.new));
+        for read in [made.body, h.get(&old).await.expect(200), h.get(case.old).await.expect(200)["items"][0].clone()] {
+            assert!(holds(&read, &case.object), "{}: {read}", case.old);
+        }
+        let stored = h.get(&new).await;
+        assert!(stored.warnings.is_empty(), "{:?}", stored.warnings);
+        assert_eq!(stored.body.pointer(case.pointer), Some(&case.stored), "{}", stored.body);
+        // What is read can be written, and nothing changes by it.
+        let again = h.get(&old).await.expect(200);
+        let written = h.put(&old, again.clone()).await.expect(200);
+        assert_eq!(written["metadata"]["resourceVersion"], again["metadata"]["resourceVersion"], "{}", case.old);
+    }
+}
