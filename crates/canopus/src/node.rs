@@ -117,13 +117,21 @@ fn kubelet_config(plan: &NodePlan, layout: &Layout, socket: &std::path::Path) ->
     config.version = kube_apiserver::version::GIT_VERSION.into();
     // What no registry has cannot be pulled again: the image of sandboxes, and others that were built for this machine.
     config.kept_images = vec!["localhost/".into()];
-    // A machine of one's own is often fuller than a server: its pods go only when there is really no room.
-    for threshold in &mut config.eviction.thresholds {
-        if matches!(threshold.signal, Signal::NodefsAvailable | Signal::ImagefsAvailable) {
-            threshold.amount = Amount::Percent(5.0);
-        }
-    }
+    spare_what_is_there(&mut config);
     Ok(config)
+}
+
+/// A machine of one's own may be nearly full for reasons that are not the cluster's: neither pods nor images go for a share
+/// of its disk, only when the last of the room is used up.
+fn spare_what_is_there(config: &mut kubelet::Config) {
+    config.image_gc.high_threshold_percent = 100;
+    for threshold in &mut config.eviction.thresholds {
+        threshold.amount = match threshold.signal {
+            // Some file systems have no number of inodes, so this stays a share.
+            Signal::NodefsInodesFree | Signal::ImagefsInodesFree => Amount::Percent(0.1),
+            _ => Amount::Absolute(100 << 20),
+        };
+    }
 }
 
 fn start_proxy(
@@ -172,5 +180,22 @@ async fn write_add_on(admin: &Client, plan: &NodePlan, stop: &CancellationToken)
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => pause = (pause * 2).min(std::time::Duration::from_secs(10)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nearly_full_disk_is_no_pressure() {
+        let mut config = kubelet::Config::new("n", [192, 0, 2, 1].into(), "/r".as_ref());
+        spare_what_is_there(&mut config);
+        let kept = |signal| config.eviction.hard(signal).unwrap();
+        for signal in [Signal::NodefsAvailable, Signal::ImagefsAvailable] {
+            assert_eq!(kept(signal).of(270 << 30), 100 << 20);
+        }
+        assert_eq!(kept(Signal::NodefsInodesFree).of(0), 0);
+        assert_eq!(kept(Signal::ImagefsInodesFree).of(1_000_000), 1000);
     }
 }
