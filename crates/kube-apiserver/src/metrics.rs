@@ -20,7 +20,7 @@ use crate::admission::plugins::pod_security::PodSecurityMetrics;
 use crate::admission::policy::PolicyMetrics;
 use crate::admission::webhook::WebhookMetrics;
 use crate::aggregator::AggregatorMetrics;
-use crate::apiextensions::KindSet;
+use crate::apiextensions::{ConversionMetrics, KindSet};
 use crate::flowcontrol::FlowMetrics;
 use crate::{RequestInfo, Response, body};
 
@@ -63,6 +63,7 @@ struct Inner {
     pod_security: PodSecurityMetrics,
     flow: FlowMetrics,
     webhooks: WebhookMetrics,
+    conversions: ConversionMetrics,
     policies: PolicyMetrics,
     aggregator: AggregatorMetrics,
 }
@@ -195,14 +196,8 @@ impl Asked {
     }
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Metrics {
-    pub fn new() -> Self {
+    pub fn new(conversions: ConversionMetrics) -> Self {
         let mut inner = Inner {
             registry: Metrics_::default(),
             requests: Family::default(),
@@ -225,6 +220,7 @@ impl Metrics {
             pod_security: PodSecurityMetrics::default(),
             flow: FlowMetrics::default(),
             webhooks: WebhookMetrics::default(),
+            conversions,
             policies: PolicyMetrics::default(),
             aggregator: AggregatorMetrics::default(),
         };
@@ -285,6 +281,7 @@ impl Metrics {
         inner.pod_security.register(registry);
         inner.flow.register(registry);
         inner.webhooks.register(registry);
+        inner.conversions.register(registry);
         inner.policies.register(registry);
         inner.aggregator.register(registry);
         Self(Arc::new(inner))

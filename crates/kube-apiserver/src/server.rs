@@ -159,7 +159,7 @@ impl Server {
             if stopping.is_cancelled() { Err("process is shutting down".to_owned()) } else { Ok(()) }
         });
 
-        let metrics = Metrics::new();
+        let metrics = Metrics::new(registry.conversion_metrics().clone());
         let flow = config.enable_priority_and_fairness;
         let flow = flow.then(|| FlowControl::new(&registry, &config, metrics.flow().clone()));
         Ok(Arc::new(Self {

@@ -101,7 +101,7 @@ impl ApiService {
     pub fn destination(&self, server: &Server) -> Result<Destination, Status> {
         let Some(reference) = &self.spec.service else { return Err(Status::internal("the APIService is local")) };
         let port = reference.port.unwrap_or(443);
-        let resolved = service::resolve(server, &reference.namespace, &reference.name, port);
+        let resolved = service::resolve(&server.registry, &reference.namespace, &reference.name, port);
         let (host, port) = resolved.map_err(Status::service_unavailable)?;
         let authority = outbound::authority(&host, port);
         let server_name = format!("{}.{}.svc", reference.name, reference.namespace);

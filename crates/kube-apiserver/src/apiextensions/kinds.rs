@@ -9,19 +9,21 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use api::apiextensions::custom_resource_definition::is_true;
-use api::apiextensions::served::{Behaviour, Declared, Served};
+use api::apiextensions::served::{Behaviour, Converter, Declared, Served};
 use api::{Kind, Version};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use serde_json::Value;
 use store::{Snapshot, Store};
 
-use super::definitions;
-use crate::registry::{Attrs, encode, keys, object};
+use super::{ConversionWebhook, definitions};
+use crate::registry::{Attrs, WeakRegistry, encode, keys, object};
 
 /// The kinds of one registry.
 pub struct Kinds {
     store: Store<Attrs>,
+    /// Whose kinds these are.
+    registry: WeakRegistry,
     /// Of the definitions' keys.
     prefix: String,
     current: ArcSwap<Known>,
@@ -49,10 +51,11 @@ struct Custom {
 }
 
 impl Kinds {
-    pub fn new(store: Store<Attrs>) -> Self {
+    pub fn new(store: Store<Attrs>, registry: WeakRegistry) -> Self {
         let none = Known { changed: None, set: Arc::new(KindSet { custom: Vec::new(), cache: Mutex::default() }) };
         Self {
             store,
+            registry,
             prefix: keys::prefix(definitions()),
             current: ArcSwap::from_pointee(none),
             leaked: Mutex::default(),
@@ -89,46 +92,49 @@ impl Kinds {
     ) -> Vec<Custom> {
         let definitions = snapshot.range(&self.prefix, None);
         let definitions = definitions.filter_map(|entry| encode::decode(&entry.value).ok());
-        definitions.filter_map(|definition| take(&definition, known, leaked)).collect()
+        definitions.filter_map(|definition| self.take(&definition, known, leaked)).collect()
     }
-}
 
-/// The kind of a definition, if it is to be served.
-fn take(
-    definition: &Value,
-    known: &KindSet,
-    leaked: &mut HashMap<String, Vec<(Declared, &'static Kind)>>,
-) -> Option<Custom> {
-    if !is_true(definition, "Established") && !is_true(definition, "NamesAccepted") {
-        return None;
-    }
-    let declared = Declared::of(definition)?;
-    // A built-in kind is never replaced, nor are its objects taken for those of another.
-    if api::ALL.iter().any(|kind| kind.group == declared.group && kind.plural == declared.plural) {
-        return None;
-    }
-    let uid = object::uid(definition);
-    let generation = object::number(definition, "/metadata/generation").unwrap_or_default();
-    let behaviour = || Behaviour::of(definition, None);
-    let own = leaked.entry(object::name(definition).to_owned()).or_default();
-    let kind = match own.iter().find(|(other, _)| *other == declared) {
-        Some((_, kind)) => {
-            let unchanged = known
-                .custom
-                .iter()
-                .any(|custom| std::ptr::eq(custom.kind, *kind) && custom.uid == uid && custom.generation == generation);
-            if !unchanged && let Some(served) = Served::of(kind) {
-                served.set(behaviour());
+    /// The kind of a definition, if it is to be served.
+    fn take(
+        &self,
+        definition: &Value,
+        known: &KindSet,
+        leaked: &mut HashMap<String, Vec<(Declared, &'static Kind)>>,
+    ) -> Option<Custom> {
+        if !is_true(definition, "Established") && !is_true(definition, "NamesAccepted") {
+            return None;
+        }
+        let declared = Declared::of(definition)?;
+        // A built-in kind is never replaced, nor are its objects taken for those of another.
+        if api::ALL.iter().any(|kind| kind.group == declared.group && kind.plural == declared.plural) {
+            return None;
+        }
+        let uid = object::uid(definition);
+        let generation = object::number(definition, "/metadata/generation").unwrap_or_default();
+        let behaviour = || {
+            let webhook = ConversionWebhook::of(definition, self.registry.clone());
+            Behaviour::of(definition, webhook.map(|webhook| Arc::new(webhook) as Arc<dyn Converter>))
+        };
+        let own = leaked.entry(object::name(definition).to_owned()).or_default();
+        let kind = match own.iter().find(|(other, _)| *other == declared) {
+            Some((_, kind)) => {
+                let unchanged = known.custom.iter().any(|custom| {
+                    std::ptr::eq(custom.kind, *kind) && custom.uid == uid && custom.generation == generation
+                });
+                if !unchanged && let Some(served) = Served::of(kind) {
+                    served.set(behaviour());
+                }
+                *kind
             }
-            *kind
-        }
-        None => {
-            let kind = declared.clone().leak(behaviour());
-            own.push((declared, kind));
-            kind
-        }
-    };
-    Some(Custom { kind, uid: uid.to_owned(), generation })
+            None => {
+                let kind = declared.clone().leak(behaviour());
+                own.push((declared, kind));
+                kind
+            }
+        };
+        Some(Custom { kind, uid: uid.to_owned(), generation })
+    }
 }
 
 impl Custom {

@@ -15,7 +15,7 @@ const ERROR_BYTES_MAX: usize = 50_000;
 pub async fn serve(server: &Server, info: &RequestInfo, request: http::Request<Body>) -> Result<Response, Status> {
     let query = Query::new(request.uri());
     let options = Options::parse(&query, &info.name)?;
-    let pod = pod::get(server, &info.namespace, &info.name)?;
+    let pod = pod::get(&server.registry, &info.namespace, &info.name)?;
     let container = pod::container(&pod, query.text("container"))?;
     let node_name = pod::node(&pod);
     if node_name.is_empty() {

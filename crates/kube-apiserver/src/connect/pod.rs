@@ -3,12 +3,12 @@
 use machinery::status::Status;
 use serde_json::Value;
 
-use crate::Server;
+use crate::registry::Registry;
 
 /// The pod of a request.
-pub fn get(server: &Server, namespace: &str, name: &str) -> Result<Value, Status> {
+pub fn get(registry: &Registry, namespace: &str, name: &str) -> Result<Value, Status> {
     let (kind, _) = api::find("", "v1", "pods").ok_or_else(Status::not_found_path)?;
-    server.registry.get(kind, namespace, name)
+    registry.get(kind, namespace, name)
 }
 
 /// The container that is meant: the one named, or the only one.

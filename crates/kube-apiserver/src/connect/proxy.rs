@@ -93,7 +93,7 @@ impl<'a> Wanted<'a> {
     }
 
     fn pod(&self, server: &Server, namespace: &str, path: String) -> Result<Target, Status> {
-        let pod = pod::get(server, namespace, self.name)?;
+        let pod = pod::get(&server.registry, namespace, self.name)?;
         let address: IpAddr = pod::text(&pod, "/status/podIP").parse().map_err(|_| not_allowed())?;
         let port = if self.port.is_empty() {
             first_port(&pod).unwrap_or(if self.scheme == "https" { 443 } else { 80 })
@@ -107,7 +107,7 @@ impl<'a> Wanted<'a> {
     }
 
     fn service(&self, server: &Server, namespace: &str, path: String) -> Result<Target, Status> {
-        let (address, port) = service::endpoint(server, namespace, self.name, self.port)?;
+        let (address, port) = service::endpoint(&server.registry, namespace, self.name, self.port)?;
         self.target(address, port, path)
     }
 

@@ -22,7 +22,7 @@ pub async fn serve(server: &Arc<Server>, context: &Context, request: http::Reque
         server.authorizer.check(&Attributes { verb: "create", ..Attributes::of_request(&context.user, info) })?;
     }
     let query = Query::new(request.uri());
-    let pod = pod::get(server, &info.namespace, &info.name)?;
+    let pod = pod::get(&server.registry, &info.namespace, &info.name)?;
     let path = match info.subresource.as_str() {
         "portforward" => ports(info, &query)?,
         _ => streams(info, &query, &pod)?,

@@ -9,6 +9,7 @@ pub mod kubeconfig;
 pub mod service;
 pub mod tls;
 pub mod url;
+pub mod webhook;
 
 use bytes::Bytes;
 use http::header::{HOST, HeaderValue};

@@ -2,15 +2,14 @@
 
 use machinery::go_text::quote;
 
-use crate::Server;
-use crate::registry::object;
+use crate::registry::{Registry, object};
 
 /// One of its pods, which is reached also where nothing routes the Service's address, else that address. The reason is in
 /// upstream's words.
-pub fn resolve(server: &Server, namespace: &str, name: &str, port: u16) -> Result<(String, u16), String> {
+pub fn resolve(registry: &Registry, namespace: &str, name: &str, port: u16) -> Result<(String, u16), String> {
     let not_found = || format!("service {} not found", quote(name));
     let (services, _) = api::find("", "v1", "services").ok_or_else(not_found)?;
-    let found = server.registry.get(services, namespace, name).map_err(|_| not_found())?;
+    let found = registry.get(services, namespace, name).map_err(|_| not_found())?;
     let address = object::text(&found, "/spec/clusterIP");
     match object::text(&found, "/spec/type") {
         "ExternalName" => return Ok((object::text(&found, "/spec/externalName").to_owned(), port)),
@@ -22,7 +21,7 @@ pub fn resolve(server: &Server, namespace: &str, name: &str, port: u16) -> Resul
     if !ports.iter().any(|own| own["port"].as_u64() == Some(port.into())) {
         return Err(format!("no service port {port} found for service {}", quote(name)));
     }
-    match crate::connect::service::endpoint(server, namespace, name, &port.to_string()) {
+    match crate::connect::service::endpoint(registry, namespace, name, &port.to_string()) {
         Ok((pod, port)) => Ok((pod.to_string(), port)),
         Err(_) => Ok((address.to_owned(), port)),
     }

@@ -21,7 +21,7 @@ mod update;
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use api::Kind;
@@ -35,7 +35,7 @@ use serde_json::Value;
 use store::{Entry, NewValue, Revision, Store, WriteError};
 
 use crate::Config;
-use crate::apiextensions::{KindSet, Kinds};
+use crate::apiextensions::{ConversionMetrics, KindSet, Kinds};
 use allocator::Allocators;
 pub use attrs::Attrs;
 pub use create::random_suffix as create_suffix;
@@ -51,6 +51,17 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(500);
 #[derive(Clone)]
 pub struct Registry(Arc<Inner>);
 
+/// What a registry's own parts know it by.
+#[derive(Clone)]
+pub struct WeakRegistry(Weak<Inner>);
+
+impl WeakRegistry {
+    /// The registry, while somebody has it.
+    pub fn upgrade(&self) -> Option<Registry> {
+        self.0.upgrade().map(Registry)
+    }
+}
+
 struct Inner {
     store: Store<Attrs>,
     config: Config,
@@ -58,6 +69,7 @@ struct Inner {
     reflected: Mutex<HashMap<(usize, TypeId), Arc<dyn Any + Send + Sync>>>,
     allocators: Arc<Allocators>,
     kinds: Kinds,
+    conversions: ConversionMetrics,
 }
 
 /// What a write left behind.
@@ -80,8 +92,9 @@ impl Registry {
     pub fn open(store: Store<Attrs>, config: &Config) -> Result<Self, OpenError> {
         let allocators = Allocators::new(&config.service_cluster_ip_range, config.service_node_port_range)
             .ok_or_else(|| OpenError::ServiceRange(config.service_cluster_ip_range.clone()))?;
-        let registry = Self(Arc::new(Inner {
-            kinds: Kinds::new(store.clone()),
+        let registry = Self(Arc::new_cyclic(|own| Inner {
+            kinds: Kinds::new(store.clone(), WeakRegistry(own.clone())),
+            conversions: ConversionMetrics::default(),
             store,
             config: config.clone(),
             reflected: Mutex::default(),
@@ -101,6 +114,11 @@ impl Registry {
     /// The kinds that there are now.
     pub fn kinds(&self) -> Arc<KindSet> {
         self.0.kinds.current()
+    }
+
+    /// What conversions by webhook count.
+    pub fn conversion_metrics(&self) -> &ConversionMetrics {
+        &self.0.conversions
     }
 
     pub fn config(&self) -> &Config {

@@ -8,14 +8,16 @@ use machinery::status::Status;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::client::{Client, Failure};
 use super::credentials::Credentials;
 use super::hooks::Hook;
 use super::metrics::{CALLING_ERROR, INTERNAL_ERROR, NO_ERROR, Outcome};
 use super::review::{self, Fault, Form, Question, Verdict};
 use crate::admission::Review;
+use crate::outbound::webhook::{Client, Failure};
 
 const TIMEOUT_SECONDS: u32 = 10;
+/// An answer holds a patch of one object, and some words.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
 
 /// Why a request does not go on.
 pub enum End {
@@ -88,15 +90,18 @@ impl Call<'_> {
         let uid = uuid::Uuid::new_v4().to_string();
         let (review, version, object, old) = (self.review, self.version, self.object, self.old);
         let question = Question { review, version, object, old, uid: uid.clone() }.to_json(form);
-        let client = Client::new(webhook, self.credentials).map_err(End::Failed)?;
-        let answer = client.post(review.server, question, self.timeout()).await.map_err(|failure| {
-            End::Failed(match failure {
-                Failure::Call { reason, code } => {
-                    Failure::Call { reason: format!("failed to call webhook: {reason}"), code }
-                }
-                other => other,
-            })
-        })?;
+        let client =
+            Client::new(&webhook.client_config, |host, port| self.credentials.of(host, port)).map_err(End::Failed)?;
+        let answer = client.post(&review.server.registry, question, self.timeout(), ANSWER_BYTES_MAX).await.map_err(
+            |failure| {
+                End::Failed(match failure {
+                    Failure::Call { reason, code } => {
+                        Failure::Call { reason: format!("failed to call webhook: {reason}"), code }
+                    }
+                    other => other,
+                })
+            },
+        )?;
         let verdict = review::read(&answer, form, &uid, self.mutating).map_err(|fault| match fault {
             Fault::Unreadable(reason) => failed(format!("failed to call webhook: {reason}"), 503),
             Fault::Invalid(reason) => failed(format!("received invalid webhook response: {reason}"), 503),

@@ -1,19 +1,17 @@
 //! The webhooks that there are, as their configurations give them, in the order in which they are asked.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use api::Version;
 use api::admissionregistration::{mutating_webhook_configuration, validating_webhook_configuration};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use machinery::status::Status;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::admission::Review;
 use crate::admission::expressions::{Checks, Conditions, Scene, Shown, hold};
 use crate::admission::predicates::{LabelSelector, Rule, version_for};
-use crate::outbound::Tls;
+use crate::outbound::webhook::ClientConfig;
 use crate::registry::{Reflected, Registry};
 
 /// A MutatingWebhookConfiguration or a ValidatingWebhookConfiguration.
@@ -49,31 +47,6 @@ pub struct Webhook {
     pub admission_review_versions: Vec<String>,
     #[serde(default, rename = "matchConditions")]
     pub conditions: Conditions,
-    /// Made at the first call.
-    #[serde(skip)]
-    pub tls: OnceLock<Result<Tls, String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ClientConfig {
-    pub url: Option<String>,
-    pub service: Option<Service>,
-    #[serde(default, deserialize_with = "bytes")]
-    pub ca_bundle: Vec<u8>,
-}
-
-#[derive(Deserialize)]
-pub struct Service {
-    pub namespace: String,
-    pub name: String,
-    pub path: Option<String>,
-    pub port: Option<u16>,
-}
-
-fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-    let text = Option::<String>::deserialize(deserializer)?.unwrap_or_default();
-    STANDARD.decode(text).map_err(serde::de::Error::custom)
 }
 
 impl Webhook {

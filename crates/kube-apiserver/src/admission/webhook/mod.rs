@@ -9,7 +9,6 @@
 
 mod annotations;
 mod call;
-mod client;
 mod credentials;
 mod hooks;
 mod metrics;

@@ -8,11 +8,11 @@ use serde_json::Value;
 
 use super::annotations::Annotations;
 use super::call::{Call, End};
-use super::client::Failure;
 use super::credentials::Credentials;
 use super::hooks::{self, Hook};
 use crate::admission::config::{ConfigError, PluginConfigs};
 use crate::admission::{Plugin, Review};
+use crate::outbound::webhook::Failure;
 
 const NAME: &str = "MutatingAdmissionWebhook";
 
@@ -131,10 +131,11 @@ fn patched(call: &Call<'_>, patch: &[u8], patch_type: &str) -> Result<Option<Val
 pub(super) fn pass_over(call: &Call<'_>, annotations: &Annotations<'_>, failure: &Failure) -> Result<(), Status> {
     let (hook, review): (&Hook, &Review<'_>) = (call.hook, call.review);
     let webhook = hook.webhook();
-    let reason = failure.message(&webhook.name);
+    let client = if matches!(failure, Failure::Client(_)) { "could not get REST client: " } else { "" };
+    let reason = format!("failed calling webhook {}: {client}{}", quote(&webhook.name), failure.reason());
     if !webhook.fails_open() {
         tracing::warn!(webhook = webhook.name, reason, "failed calling webhook, failing closed");
-        return Err(failure.to_status(&webhook.name));
+        return Err(Status::internal(reason));
     }
     tracing::warn!(webhook = webhook.name, reason, "failed calling webhook, failing open");
     review.server.metrics.webhooks().failed_open(&webhook.name, call.phase());

@@ -1,23 +1,47 @@
-//! Reaching a webhook: where it is, who it must be, and one POST to it.
+//! Reaching a webhook that an object names (of admission, of conversion): where it is, who it must be, and one POST to it.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
 use http::{HeaderMap, Method, Request, StatusCode};
 use machinery::go_text::quote;
-use machinery::status::Status;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::credentials::Credentials;
-use super::hooks::{ClientConfig, Webhook};
-use crate::Server;
-use crate::outbound::tls::{Identity, Roots};
-use crate::outbound::{self, Destination, Tls};
-use crate::registry::object;
+use super::kubeconfig::User;
+use super::tls::{Identity, Roots};
+use super::{Destination, Kubeconfig, Tls};
+use crate::registry::{Registry, object};
 
-/// An answer holds a patch of one object, and some words.
-const ANSWER_BYTES_MAX: usize = 16 << 20;
+/// `WebhookClientConfig` of the groups admissionregistration.k8s.io and apiextensions.k8s.io.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientConfig {
+    pub url: Option<String>,
+    pub service: Option<Service>,
+    #[serde(default, deserialize_with = "bytes")]
+    pub ca_bundle: Vec<u8>,
+    /// Made at the first call.
+    #[serde(skip)]
+    tls: OnceLock<Result<Tls, String>>,
+}
+
+#[derive(Deserialize)]
+pub struct Service {
+    pub namespace: String,
+    pub name: String,
+    pub path: Option<String>,
+    pub port: Option<u16>,
+}
+
+fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?.unwrap_or_default();
+    STANDARD.decode(text).map_err(serde::de::Error::custom)
+}
 
 /// Why a webhook gave no answer.
 #[derive(Debug)]
@@ -41,8 +65,11 @@ pub struct Client<'a> {
 }
 
 impl<'a> Client<'a> {
-    pub fn new(webhook: &'a Webhook, credentials: &Credentials) -> Result<Self, Failure> {
-        let config = &webhook.client_config;
+    /// `user` is who the server says it is, by host and port.
+    pub fn new<'u>(
+        config: &'a ClientConfig,
+        user: impl FnOnce(&str, u16) -> Option<(&'u Kubeconfig, &'u User)>,
+    ) -> Result<Self, Failure> {
         let (host, port, authority, path) = match (&config.url, &config.service) {
             (Some(url), _) => parts_of(url).ok_or_else(|| Failure::Client(format!("invalid URL {}", quote(url))))?,
             (None, Some(service)) => {
@@ -55,8 +82,8 @@ impl<'a> Client<'a> {
                 return Err(Failure::Client("webhook configuration must have either service or URL".into()));
             }
         };
-        let user = credentials.of(&host, port);
-        let tls = webhook.tls.get_or_init(|| {
+        let user = user(&host, port);
+        let tls = config.tls.get_or_init(|| {
             let identity = match user {
                 Some((kubeconfig, user)) => kubeconfig.identity(user).map_err(|error| error.to_string())?,
                 None => None,
@@ -81,14 +108,20 @@ impl<'a> Client<'a> {
         Ok(Self { config, host, port, authority, path, tls, authorization: authorization.transpose()? })
     }
 
-    /// Sends a question and brings the answer, within `timeout`.
-    pub async fn post(&self, server: &Server, question: Vec<u8>, timeout: Duration) -> Result<Bytes, Failure> {
+    /// Sends a question and brings the answer, which may have `bytes_max` bytes, within `timeout`.
+    pub async fn post(
+        &self,
+        registry: &Registry,
+        question: Vec<u8>,
+        timeout: Duration,
+        bytes_max: usize,
+    ) -> Result<Bytes, Failure> {
         // Told in whole seconds, rounded up.
         let seconds = timeout.as_secs() + u64::from(timeout.subsec_nanos() > 0);
         let path = format!("{}?timeout={}", self.path, go_seconds(seconds));
         let url = format!("https://{}{path}", self.authority);
         let fail = |reason: String| Failure::Call { reason: format!("Post {}: {reason}", quote(&url)), code: 503 };
-        let to = self.destination(server).map_err(&fail)?;
+        let to = self.destination(registry).map_err(&fail)?;
         let mut request = Request::new(Bytes::from(question));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = path.parse().map_err(|error: http::uri::InvalidUri| fail(error.to_string()))?;
@@ -99,7 +132,7 @@ impl<'a> Client<'a> {
         if let Some(authorization) = &self.authorization {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
-        let exchange = outbound::exchange(&self.tls, &to, request, ANSWER_BYTES_MAX);
+        let exchange = super::exchange(&self.tls, &to, request, bytes_max);
         let answer = match tokio::time::timeout(timeout, exchange).await {
             Err(_) => return Err(fail("context deadline exceeded".to_owned())),
             Ok(answer) => answer.map_err(|error| fail(error.to_string()))?,
@@ -116,10 +149,10 @@ impl<'a> Client<'a> {
         }
     }
 
-    fn destination(&self, server: &Server) -> Result<Destination, String> {
+    fn destination(&self, registry: &Registry) -> Result<Destination, String> {
         let (host, port) = match &self.config.service {
             Some(service) if self.config.url.is_none() => {
-                outbound::service::resolve(server, &service.namespace, &service.name, service.port.unwrap_or(443))?
+                super::service::resolve(registry, &service.namespace, &service.name, service.port.unwrap_or(443))?
             }
             _ => (self.host.clone(), self.port),
         };
@@ -182,16 +215,9 @@ fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> String {
 }
 
 impl Failure {
-    /// In upstream's words: `failed calling webhook "w": ...`.
-    pub fn message(&self, webhook: &str) -> String {
-        let name = quote(webhook);
+    pub fn reason(&self) -> &str {
         match self {
-            Failure::Client(reason) => {
-                format!("failed calling webhook {name}: could not get REST client: {reason}")
-            }
-            Failure::Call { reason, .. } => {
-                format!("failed calling webhook {name}: {reason}")
-            }
+            Failure::Client(reason) | Failure::Call { reason, .. } => reason,
         }
     }
 
@@ -200,10 +226,6 @@ impl Failure {
             Failure::Client(_) => 400,
             Failure::Call { code, .. } => *code,
         }
-    }
-
-    pub fn to_status(&self, webhook: &str) -> Status {
-        Status::internal(self.message(webhook))
     }
 }
 
