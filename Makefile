@@ -4,7 +4,9 @@ ROOT_DIR ?= /var/lib/canopus
 CARGO ?= cargo
 UP_PACKAGES = containerd runc nftables conntrack mount gcc libc6-dev make
 # Tests also lead real traffic through namespaces, build images from Debian's packages and drive other clients.
-TEST_PACKAGES = $(UP_PACKAGES) iproute2 procps util-linux bsdutils curl openssl python3 docker-registry skopeo debian-archive-keyring
+# npm and pip may be there without being Debian's.
+TEST_PACKAGES = $(UP_PACKAGES) iproute2 procps util-linux bsdutils curl openssl python3 docker-registry skopeo debian-archive-keyring \
+  $(if $(shell command -v npm),,nodejs npm) $(if $(shell python3 -m pip --version 2>/dev/null),,python3-pip)
 
 CANOPUS = target/release/canopus
 define install
@@ -55,6 +57,7 @@ tidy:
 test: test-packages
 	$(CARGO) xtask images
 	$(CARGO) xtask kubectls
+	$(CARGO) xtask clients
 	$(CARGO) test --workspace --locked --no-fail-fast
 
 bench: test-packages build

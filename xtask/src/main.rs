@@ -1,5 +1,6 @@
 //! The project's own chores, run as `cargo xtask <command>`.
 
+mod clients;
 mod codegen;
 mod debian;
 mod images;
@@ -32,6 +33,8 @@ enum Command {
     },
     /// Fetch the kubectls of several Debian suites for the tests.
     Kubectls,
+    /// Fetch the clients of other languages for the tests, from PyPI and npm.
+    Clients,
     /// Check the tree: directions of crates, kinds in generic code, generated files, versions of the big crates.
     Tidy,
 }
@@ -41,6 +44,7 @@ fn main() -> anyhow::Result<()> {
         Command::Codegen(args) => codegen::run(&args),
         Command::Images { names, root_dir } => images::images(workspace()?, &names, root_dir.as_deref()),
         Command::Kubectls => kubectls::kubectls(workspace()?),
+        Command::Clients => clients::clients(workspace()?),
         Command::Tidy => tidy::tidy(workspace()?),
     }
 }

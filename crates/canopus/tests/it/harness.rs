@@ -6,6 +6,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use kube::config::{KubeConfigOptions, Kubeconfig};
+
 /// How long anything may take: machines are slow and noisy, and a test that waits this long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -165,6 +167,26 @@ impl Cluster {
     /// The node's network namespace, to be entered.
     pub fn namespace_path(&self) -> PathBuf {
         Path::new("/run/netns").join(&self.namespace)
+    }
+
+    /// Runs async work on a thread inside the node's namespace, with a client of the administrator.
+    pub fn as_admin<T: Send>(&self, work: impl AsyncFnOnce(kube::Client) -> T + Send) -> T {
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                let namespace = std::fs::File::open(self.namespace_path()).unwrap();
+                nix::sched::setns(&namespace, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+                let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+                // One thread: a worker of a pool would be outside the namespace.
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(async {
+                    let kubeconfig = Kubeconfig::read_from(self.admin_conf()).unwrap();
+                    let config =
+                        kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+                    work(kube::Client::try_from(config).unwrap()).await
+                })
+            });
+            thread.join().unwrap()
+        })
     }
 
     pub fn log(&self) -> String {

@@ -3,6 +3,7 @@
 
 mod harness;
 mod session;
+mod clients;
 mod lifecycle;
 mod scheduling;
 mod resilience;

@@ -7,32 +7,11 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, ListParams, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
 
 use crate::harness::{Cluster, Kubectl, succeed, wait};
 
 const KILLS: usize = 20;
 const WRITERS: usize = 4;
-
-/// Runs async work on a thread inside the node's namespace, with a client of the administrator.
-fn as_admin<T: Send>(cluster: &Cluster, work: impl AsyncFnOnce(kube::Client) -> T + Send) -> T {
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            let namespace = std::fs::File::open(cluster.namespace_path()).unwrap();
-            nix::sched::setns(&namespace, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
-            let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-            // One thread: a worker of a pool would be outside the namespace.
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let kubeconfig = Kubeconfig::read_from(cluster.admin_conf()).unwrap();
-                let config =
-                    kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
-                work(kube::Client::try_from(config).unwrap()).await
-            })
-        });
-        thread.join().unwrap()
-    })
-}
 
 /// `kill -9` of the process whose id the file holds, and its end.
 pub fn kill(cluster: &Cluster, pid_file: &str) {
@@ -66,7 +45,7 @@ fn twenty_kills_during_writes_lose_nothing_and_touch_no_pod() {
         cluster.up();
     }
     let names = acknowledged.lock().unwrap().clone();
-    let there: std::collections::HashSet<String> = as_admin(&cluster, async |client| {
+    let there: std::collections::HashSet<String> = cluster.as_admin(async |client| {
         let list = Api::<ConfigMap>::namespaced(client, "kills").list(&ListParams::default()).await.unwrap();
         list.items.into_iter().filter_map(|object| object.metadata.name).collect()
     });
@@ -78,7 +57,7 @@ fn twenty_kills_during_writes_lose_nothing_and_touch_no_pod() {
 }
 
 fn write_until(cluster: &Cluster, round: usize, over: &AtomicBool, acknowledged: &Mutex<Vec<String>>) {
-    as_admin(cluster, async |client| {
+    cluster.as_admin(async |client| {
         let objects = Api::<ConfigMap>::namespaced(client, "kills");
         let writer = async |writer: usize| {
             let mut number = 0;
