@@ -24,6 +24,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("network", &[]),
     ("dns", &["machinery", "api", "client"]),
     ("kubectl", &["machinery", "api", "client"]),
+    ("load", &[]),
     ("xtask", &[]),
 ];
 
@@ -69,7 +70,7 @@ pub fn tidy(workspace: &Path) -> Result<()> {
         .manifest_path(workspace.join("Cargo.toml"))
         .exec()
         .context("failed to run cargo metadata")?;
-    let sources = rust_files(&[workspace.join("crates"), workspace.join("xtask")])?;
+    let sources = rust_files(&["crates", "bench", "fuzz", "xtask"].map(|folder| workspace.join(folder)))?;
     let mut findings = Vec::new();
     findings.extend(wrong_directions(&metadata));
     findings.extend(double_versions(&metadata));

@@ -1,0 +1,99 @@
+//! The server that is measured, as a process of its own; it and its data go with the value.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+
+use crate::Args;
+use crate::connection::Connection;
+
+pub const TOKEN: &str = "load";
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub struct Server {
+    process: Child,
+    pub port: u16,
+    pub tls: Arc<ClientConfig>,
+    _root: tempfile::TempDir,
+}
+
+impl Server {
+    pub async fn start(args: &Args) -> Result<Self> {
+        let root = tempfile::Builder::new().prefix("load-").tempdir_in(&args.root_parent)?;
+        let tokens = root.path().join("tokens");
+        let mut file = fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(&tokens)?;
+        writeln!(file, "{TOKEN},load,load,system:masters")?;
+        // Whoever takes the port in between makes the start fail, not the figures wrong.
+        let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let log = fs::File::create(root.path().join("server.log"))?;
+        let process = Command::new(&args.canopus)
+            .args(["server", "--bind-address", "127.0.0.1", "--advertise-address", "127.0.0.1"])
+            .args(["--secure-port", &port.to_string(), "--root-dir"])
+            .arg(root.path().join("root"))
+            .arg("--token-auth-file")
+            .arg(&tokens)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("failed to start {}", args.canopus.display()))?;
+        let mut server = Self { process, port, tls: Arc::new(client_config(RootCertStore::empty())?), _root: root };
+        let authority = server._root.path().join("root/pki/ca.crt");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = server.process.try_wait()? {
+                bail!("{} ended at once: {status}", args.canopus.display());
+            }
+            if let Ok(pem) = fs::read(&authority)
+                && let Ok(certificate) = CertificateDer::from_pem_slice(&pem)
+            {
+                let mut roots = RootCertStore::empty();
+                roots.add(certificate)?;
+                server.tls = Arc::new(client_config(roots)?);
+                if server.is_ready().await {
+                    return Ok(server);
+                }
+            }
+            ensure!(Instant::now() < deadline, "the server did not become ready");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn is_ready(&self) -> bool {
+        let Ok(mut connection) = self.connect().await else { return false };
+        connection.get("/readyz").await.is_ok()
+    }
+
+    pub async fn connect(&self) -> Result<Connection> {
+        Connection::open(self.port, self.tls.clone()).await
+    }
+
+    /// Resident memory in bytes.
+    pub fn rss(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
+        let kib: u64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
+        Ok(kib << 10)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+pub fn client_config(roots: RootCertStore) -> Result<ClientConfig> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
