@@ -9,7 +9,7 @@ use crate::env::Env;
 use crate::errors::{CompileError, Issue};
 use crate::library::Overload;
 use crate::stack;
-use crate::types::{ObjectType, Type, is_reserved};
+use crate::types::{ObjectType, Type};
 use crate::unify::{Unifier, most_general};
 
 /// What a part of an expression refers to.
@@ -193,12 +193,7 @@ impl Checker<'_> {
     }
 
     fn field_type(&mut self, id: NodeId, object: &ObjectType, field: &str) -> Option<Type> {
-        let found = object.field(field);
-        let found = found.or_else(|| {
-            let keyword = is_reserved(field).then(|| format!("__{field}__"))?;
-            object.field(&keyword)
-        });
-        match found {
+        match object.field(field) {
             Some(field) => Some(field.declaration.ty.clone()),
             None if object.open => Some(Type::Dyn),
             None => {

@@ -17,7 +17,7 @@ use machinery::status::Status;
 use tokio::time::Instant;
 
 use crate::authentication::Peer;
-use crate::authorization::Attributes;
+use crate::authorization::{self, Attributes, Decision};
 use crate::flowcontrol::{self, Classified};
 use crate::metrics::Asked;
 use crate::request_info::query_value;
@@ -94,7 +94,10 @@ async fn answer(server: Arc<Server>, caller: Caller, mut request: http::Request<
             received,
         })
     });
-    let admitted = user.and_then(|user| admit(&server, user, &mut request, &info, record.as_deref()));
+    let admitted = match user {
+        Ok(user) => admit(&server, user, &mut request, &info, record.as_deref()).await,
+        Err(status) => Err(body::status(&status)),
+    };
     let response = match admitted {
         Ok(user) => {
             let mut context = Context::new(user, info, received);
@@ -106,7 +109,7 @@ async fn answer(server: Arc<Server>, caller: Caller, mut request: http::Request<
             }
             within_limits(&server, context, request, &asked).await
         }
-        Err(status) => body::status(&status),
+        Err(response) => response,
     };
     let response = match record {
         Some(record) => audit::capture::response(record, long_running, response).await,
@@ -152,17 +155,18 @@ async fn authenticate(
 }
 
 /// Impersonation and authorization: whom the request acts as, if it may.
-fn admit(
+async fn admit(
     server: &Server,
     user: Arc<UserInfo>,
     request: &mut http::Request<Body>,
     info: &RequestInfo,
     record: Option<&audit::Record>,
-) -> Result<Arc<UserInfo>, Status> {
-    let user = match impersonation::requested(request.headers_mut())? {
+) -> Result<Arc<UserInfo>, Response> {
+    let refuse = |status: Status| body::status(&status);
+    let user = match impersonation::requested(request.headers_mut()).map_err(refuse)? {
         None => user,
         Some(wanted) => {
-            let wanted = Arc::new(wanted.authorize(&server.authorizer, &user)?);
+            let wanted = Arc::new(wanted.authorize(&server.authorizer, &user).await.map_err(refuse)?);
             if let Some(record) = record {
                 record.impersonated(&wanted);
             }
@@ -171,13 +175,33 @@ fn admit(
     };
     let attributes = Attributes::of_request(&user, info);
     let begun = Instant::now();
-    let allowed = server.authorizer.check(&attributes);
-    server.metrics.authorized(allowed.is_ok(), begun.elapsed());
+    let answer = server.authorizer.answer(&attributes, record.is_some()).await;
+    let (result, decision, reason) = match &answer.error {
+        _ if answer.is_allowed() => ("allowed", Some("allow"), answer.reason.as_str()),
+        Some(_) => ("error", None, "internal error"),
+        None => ("denied", Some("forbid"), answer.reason.as_str()),
+    };
+    server.metrics.authorized(result, begun.elapsed());
     if let Some(record) = record {
-        record.annotate("authorization.k8s.io/decision", if allowed.is_ok() { "allow" } else { "forbid" });
-        record.annotate("authorization.k8s.io/reason", &server.authorizer.authorize(&attributes).1);
+        if let Some(decision) = decision {
+            record.annotate("authorization.k8s.io/decision", decision);
+        }
+        record.annotate("authorization.k8s.io/reason", reason);
     }
-    allowed.map(|()| user)
+    match answer.error {
+        _ if answer.decision == Decision::Allow => Ok(user),
+        Some(error) => Err(failed(request, &error)),
+        None => Err(refuse(authorization::forbidden(&attributes, &answer.reason))),
+    }
+}
+
+/// An authorizer failed: nobody said no, but nobody said yes.
+fn failed(request: &http::Request<Body>, error: &str) -> Response {
+    let uri = request.uri().path_and_query().map_or("", |uri| uri.as_str());
+    let text = format!("Internal Server Error: {}: {error}", machinery::go_text::quote(uri));
+    // The client's own words come back in it.
+    let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    body::text(StatusCode::INTERNAL_SERVER_ERROR, format!("{text}\n"))
 }
 
 /// Serves the request within the number of requests served at once and within its time.

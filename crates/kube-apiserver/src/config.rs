@@ -61,10 +61,14 @@ pub struct Config {
     pub service_account_jwks_uri: Option<String>,
 
     // Authorization
-    /// Names of AlwaysAllow, AlwaysDeny, ABAC, Node and RBAC, in the order in which they are asked.
+    /// An AuthorizationConfiguration; the fields below mean nothing beside it, but for the policy file.
+    pub authorization_config: Option<PathBuf>,
+    /// Names of AlwaysAllow, AlwaysDeny, ABAC, Node, RBAC and Webhook, in the order in which they are asked.
     pub authorization_mode: Vec<String>,
     /// The policies of the mode ABAC.
     pub authorization_policy_file: Option<PathBuf>,
+    /// The mode Webhook.
+    pub authorization_webhook: crate::authorization::configuration::WebhookFlags,
 
     // Audit
     /// Which requests are recorded; nothing is recorded without it.
@@ -149,8 +153,10 @@ impl Config {
             service_account_max_token_expiration: None,
             service_account_extend_token_expiration: true,
             service_account_jwks_uri: None,
+            authorization_config: None,
             authorization_mode: vec!["Node".to_owned(), "RBAC".to_owned()],
             authorization_policy_file: None,
+            authorization_webhook: crate::authorization::configuration::WebhookFlags::default(),
             audit_policy_file: None,
             audit_log_path: None,
             audit_log_rotation: crate::audit::log::Rotation::default(),
@@ -172,6 +178,11 @@ impl Config {
             quota_backend_bytes: 2 * 1024 * 1024 * 1024,
             history: Duration::from_secs(300),
         }
+    }
+
+    /// Tells this server from others that serve the same cluster.
+    pub fn id(&self) -> String {
+        format!("apiserver-{}:{}", self.advertise_address, self.secure_port)
     }
 
     /// The audiences a token must name to be good for this server.

@@ -14,9 +14,19 @@ pub const LOOK_EVERY: Duration = Duration::from_secs(2);
 pub async fn changes<F: Future<Output = ()> + Send>(
     path: PathBuf,
     shutdown: CancellationToken,
+    changed: impl FnMut(Vec<u8>) -> F + Send,
+) {
+    let seen = tokio::fs::read(&path).await.ok();
+    changes_since(path, seen, shutdown, changed).await;
+}
+
+/// The same, for a file of which a content is in use already.
+pub async fn changes_since<F: Future<Output = ()> + Send>(
+    path: PathBuf,
+    mut seen: Option<Vec<u8>>,
+    shutdown: CancellationToken,
     mut changed: impl FnMut(Vec<u8>) -> F + Send,
 ) {
-    let mut seen = tokio::fs::read(&path).await.ok();
     while shutdown.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
         let Ok(now) = tokio::fs::read(&path).await else { continue };
         if seen.as_ref() == Some(&now) {

@@ -21,6 +21,7 @@ use crate::admission::policy::PolicyMetrics;
 use crate::admission::webhook::WebhookMetrics;
 use crate::aggregator::AggregatorMetrics;
 use crate::apiextensions::{ConversionMetrics, KindSet};
+use crate::authorization::metrics::AuthorizationMetrics;
 use crate::flowcontrol::FlowMetrics;
 use crate::{RequestInfo, Response, body};
 
@@ -66,6 +67,7 @@ struct Inner {
     conversions: ConversionMetrics,
     policies: PolicyMetrics,
     aggregator: AggregatorMetrics,
+    authorization: AuthorizationMetrics,
 }
 
 /// What was asked for. Only names that the API knows become labels, so that clients cannot make new series.
@@ -223,6 +225,7 @@ impl Metrics {
             conversions,
             policies: PolicyMetrics::default(),
             aggregator: AggregatorMetrics::default(),
+            authorization: AuthorizationMetrics::default(),
         };
         // Counters get their `_total` when they are written.
         let registry = &mut inner.registry;
@@ -284,11 +287,16 @@ impl Metrics {
         inner.conversions.register(registry);
         inner.policies.register(registry);
         inner.aggregator.register(registry);
+        inner.authorization.register(registry);
         Self(Arc::new(inner))
     }
 
     pub fn flow(&self) -> &FlowMetrics {
         &self.0.flow
+    }
+
+    pub fn authorization(&self) -> &AuthorizationMetrics {
+        &self.0.authorization
     }
 
     pub fn aggregator(&self) -> &AggregatorMetrics {
@@ -351,8 +359,9 @@ impl Metrics {
         }
     }
 
-    pub fn authorized(&self, allowed: bool, took: Duration) {
-        let decided = Decided { result: if allowed { "allowed" } else { "denied" } };
+    /// An authorization came to an end: `allowed`, `denied` or `error`.
+    pub fn authorized(&self, result: &'static str, took: Duration) {
+        let decided = Decided { result };
         self.0.authorizations.get_or_create(&decided).inc();
         self.0.authorization_durations.get_or_create(&decided).observe(took.as_secs_f64());
     }

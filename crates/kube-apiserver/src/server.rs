@@ -31,7 +31,7 @@ use crate::registry::{self, Attrs, Registry};
 use crate::service_addresses;
 use crate::serving::{self, TlsError};
 use crate::user::MASTERS_GROUP;
-use crate::{Config, InProcess, Response, UserInfo};
+use crate::{Config, InProcess, Response, UserInfo, authorization};
 
 /// All parts of an API server. Requests reach it by [`Server::serve`] or [`Server::in_process`].
 pub struct Server {
@@ -134,7 +134,9 @@ impl Server {
             .with_request_header(RequestHeader::open(&config).map_err(StartError::ClientCa)?);
         let policy = RegistryPolicy::new(&registry).ok_or(StartError::NoRbac)?;
         let relations = Arc::new(RegistryRelations::new(registry.clone()));
-        let authorizer = Authorizer::open(&config, policy, relations).map_err(StartError::Authorization)?;
+        let metrics = Metrics::new(registry.conversion_metrics().clone());
+        let authorizer = Authorizer::open(&config, policy, relations, metrics.authorization().clone());
+        let authorizer = authorizer.map_err(StartError::Authorization)?;
         let shutdown = CancellationToken::new();
 
         let mut health = Health::default();
@@ -159,7 +161,6 @@ impl Server {
             if stopping.is_cancelled() { Err("process is shutting down".to_owned()) } else { Ok(()) }
         });
 
-        let metrics = Metrics::new(registry.conversion_metrics().clone());
         let flow = config.enable_priority_and_fairness;
         let flow = flow.then(|| FlowControl::new(&registry, &config, metrics.flow().clone()));
         Ok(Arc::new(Self {
@@ -211,6 +212,7 @@ impl Server {
                 encryption_config::follow(encryption, &self.config, self.shutdown.clone());
             }
             configuration::follow(self, self.shutdown.clone());
+            authorization::configuration::follow(self, self.shutdown.clone());
             Ok(())
         };
         self.start.get_or_try_init(|| start).await.copied()

@@ -1,5 +1,6 @@
 //! `kube-apiserver`: the API server with its embedded store.
 
+mod authorization;
 mod oidc;
 
 use std::net::{IpAddr, SocketAddr};
@@ -13,6 +14,7 @@ use kube_apiserver::{Config, Server};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::authorization::Authorization;
 use self::oidc::Oidc;
 use super::{Component, flags};
 use crate::{command_line, machine, pki};
@@ -121,12 +123,8 @@ pub struct Flags {
     /// Whether projected tokens live on for a while, for old clients
     #[arg(long, num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", action = Set)]
     service_account_extend_token_expiration: bool,
-    /// Authorizers in order: Node, RBAC, ABAC, AlwaysAllow, AlwaysDeny
-    #[arg(long, value_name = "MODES", value_delimiter = ',', default_value = "Node,RBAC")]
-    authorization_mode: Vec<String>,
-    /// File with the policies of the mode ABAC
-    #[arg(long, value_name = "FILE")]
-    authorization_policy_file: Option<PathBuf>,
+    #[command(flatten)]
+    authorization: Authorization,
 
     // Audit
     /// File with the audit policy
@@ -277,8 +275,7 @@ impl Flags {
         config.requestheader_uid_headers = self.requestheader_uid_headers;
         config.requestheader_group_headers = self.requestheader_group_headers;
         config.requestheader_extra_headers_prefix = self.requestheader_extra_headers_prefix;
-        config.authorization_mode = self.authorization_mode;
-        config.authorization_policy_file = self.authorization_policy_file;
+        self.authorization.put_into(&mut config)?;
         config.service_account_key_files = self.service_account_key_file;
         config.service_account_signing_key_file = signing_key;
         config.service_account_issuers = self.service_account_issuer;
@@ -375,6 +372,22 @@ mod tests {
         let message = "oidc-issuer-url and oidc-client-id must be specified together when any oidc-* flags are set";
         assert_eq!(alone, message);
         assert!(config(&[&flags[..], &["--authentication-config=/a"]].concat()).is_err());
+    }
+
+    #[test]
+    fn authorizers_are_named_by_flags_or_in_the_file() {
+        assert_eq!(config(&[]).unwrap().authorization_mode, ["Node", "RBAC"]);
+        let ttl = "--authorization-webhook-cache-authorized-ttl=1m";
+        let webhook = ["--authorization-mode=RBAC,Webhook", "--authorization-webhook-config-file=/w", ttl];
+        let flags = config(&webhook).unwrap().authorization_webhook;
+        assert_eq!((flags.config_file, flags.version.as_str()), (Some(PathBuf::from("/w")), "v1beta1"));
+        let ttls = (flags.cache_authorized_ttl, flags.cache_unauthorized_ttl);
+        assert_eq!(ttls, (Duration::from_secs(60), Duration::from_secs(30)));
+        assert_eq!(config(&["--authorization-config=/c"]).unwrap().authorization_config, Some(PathBuf::from("/c")));
+        let message = "--authorization-config can not be specified when --authorization-mode or --authorization-webhook-* flags are defined";
+        for flag in webhook {
+            assert_eq!(config(&["--authorization-config=/c", flag]).unwrap_err().to_string(), message);
+        }
     }
 
     #[test]

@@ -28,6 +28,7 @@ fn declaration() -> Declaration {
         .field("ports", Declaration::list(port.declaration(), None, keys), false)
         .field("labels", Declaration::map(Declaration::string(None), None), false)
         .field("in", Declaration::string(None), false)
+        .field("namespace", Declaration::string(None), false)
         .field("x-dash", Declaration::string(None), false)
         .field("any", Declaration::dynamic(), false)
         .declaration()
@@ -42,7 +43,7 @@ fn object() -> Json {
         "atoms": [1, 2], "set": ["a", "b"],
         "ports": [{"name": "web", "protocol": "TCP", "port": 80}, {"name": "dns", "protocol": "UDP", "port": 53}],
         "labels": {"app.kubernetes.io/name": "x", "tier": "front"},
-        "in": "keyword", "x-dash": "dashed", "unknown": 1,
+        "in": "keyword", "namespace": "here", "x-dash": "dashed", "unknown": 1,
         "any": {"deep": [1, {"x": null}], "big": 1e30}
     })
 }
@@ -100,6 +101,8 @@ fn names_that_are_no_identifiers_are_escaped() {
         ("self.__in__", r#""keyword""#),
         ("self.x__dash__dash", r#""dashed""#),
         ("has(self.__in__)", "true"),
+        ("self.namespace + '/' + self.__namespace__", r#""here/here""#),
+        ("has(self.namespace)", "true"),
         ("self.labels['app.kubernetes.io/name']", r#""x""#),
     ]);
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Type, escape_name};
+use super::{Type, escape_name, is_reserved};
 
 /// No value in a request is larger; what has no bound of its own is bounded by this.
 pub const REQUEST_BYTES_MAX: u64 = 3 * 1024 * 1024;
@@ -166,7 +166,8 @@ impl ObjectType {
 
     /// The field that an expression names so. `a.namespace` may be written for `a.__namespace__`.
     pub fn field(&self, name: &str) -> Option<&Field> {
-        self.fields.get(name)
+        let keyword = || if is_reserved(name) { self.fields.get(&format!("__{name}__")) } else { None };
+        self.fields.get(name).or_else(keyword)
     }
 }
 

@@ -194,7 +194,7 @@ impl Admit for Request {
         if operation == Operation::Create && matches!(self.ctx.info.verb.as_str(), "update" | "patch") {
             // Who may change objects may not make them for all that.
             let asked = Attributes::of_request(&self.user, &self.ctx.info);
-            self.server.authorizer.check(&Attributes { verb: "create", ..asked })?;
+            self.server.authorizer.check(&Attributes { verb: "create", ..asked }).await?;
         }
         let rounds = Reinvocation::default();
         let review = self.review(kind, operation, old, &rounds);

@@ -23,13 +23,35 @@ pub struct Attributes<'a> {
     pub resource_request: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Decision {
     Allow,
     /// No, whatever others say.
     Deny,
     /// Not allowed by this authorizer.
+    #[default]
     NoOpinion,
+}
+
+/// What an authorizer says, or all of them together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    pub decision: Decision,
+    pub reason: String,
+    /// What went wrong on the way; the decision holds nonetheless.
+    pub error: Option<String>,
+}
+
+impl Answer {
+    pub fn is_allowed(&self) -> bool {
+        self.decision == Decision::Allow
+    }
+}
+
+impl From<Decision> for Answer {
+    fn from(decision: Decision) -> Self {
+        Self { decision, ..Self::default() }
+    }
 }
 
 impl<'a> Attributes<'a> {

@@ -14,7 +14,7 @@ use crate::user::MASTERS_GROUP;
 ///
 /// To write a role one needs everything it grants, or the verb `escalate` on it; to write a binding everything the
 /// bound role grants, or the verb `bind` on that role.
-pub fn check(
+pub async fn check(
     authorizer: &Authorizer,
     user: &UserInfo,
     resource: &str,
@@ -32,7 +32,7 @@ pub fn check(
     }
     let name = new.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
     let check = Check { authorizer, user, resource, namespace, name };
-    if is_role { check.role(new, old) } else { check.binding(new) }
+    if is_role { check.role(new, old).await } else { check.binding(new).await }
 }
 
 struct Check<'a> {
@@ -44,8 +44,8 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn role(&self, new: &Value, old: Option<&Value>) -> Result<(), Status> {
-        if self.may("escalate", self.resource, self.name) {
+    async fn role(&self, new: &Value, old: Option<&Value>) -> Result<(), Status> {
+        if self.may("escalate", self.resource, self.name).await {
             return Ok(());
         }
         self.holds(&rules_of(new)?).map_err(|message| self.forbidden(message))?;
@@ -63,11 +63,11 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn binding(&self, new: &Value) -> Result<(), Status> {
+    async fn binding(&self, new: &Value) -> Result<(), Status> {
         let text = |pointer| new.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         let (role_kind, role) = (text("/roleRef/kind"), text("/roleRef/name"));
         let role_resource = if role_kind == "Role" { "roles" } else { "clusterroles" };
-        if self.may("bind", role_resource, role) {
+        if self.may("bind", role_resource, role).await {
             return Ok(());
         }
         let Some(rules) = self.authorizer.role_rules(self.namespace, role_kind, role) else {
@@ -76,10 +76,10 @@ impl Check<'_> {
         self.holds(&rules).map_err(|message| self.forbidden(message))
     }
 
-    fn may(&self, verb: &str, resource: &str, name: &str) -> bool {
+    async fn may(&self, verb: &str, resource: &str, name: &str) -> bool {
         let mut attributes = Attributes::resource(self.user, verb, GROUP, resource);
         (attributes.namespace, attributes.name) = (self.namespace, name);
-        self.authorizer.allows(&attributes)
+        self.authorizer.allows(&attributes).await
     }
 
     fn holds(&self, wanted: &[PolicyRule]) -> Result<(), String> {

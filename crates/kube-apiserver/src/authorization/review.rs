@@ -8,14 +8,14 @@ use machinery::status::Status;
 use serde_json::{Map, Value, json};
 
 use super::review_selectors::{self, Selectors};
-use super::{Attributes, Authorizer, Decision};
+use super::{Answer, Attributes, Authorizer, Decision};
 use crate::UserInfo;
 
 /// The group of the reviews.
 pub const GROUP: &str = "authorization.k8s.io";
 
 /// Answers a review of `kind` in `namespace` ("" for those without), asked by `user`: the object with its status.
-pub fn review(
+pub async fn review(
     authorizer: &Authorizer,
     kind: &str,
     user: &UserInfo,
@@ -36,9 +36,9 @@ pub fn review(
                 return Err(Status::invalid(&GroupKind::new(GROUP, ""), "", errors));
             }
             if kind == "SelfSubjectAccessReview" {
-                access(authorizer, user, &object["spec"])
+                access(authorizer, user, &object["spec"]).await
             } else {
-                access(authorizer, &subject(&object["spec"]), &object["spec"])
+                access(authorizer, &subject(&object["spec"]), &object["spec"]).await
             }
         }
     };
@@ -46,9 +46,9 @@ pub fn review(
     Ok(object)
 }
 
-fn access(authorizer: &Authorizer, user: &UserInfo, spec: &Value) -> Value {
+async fn access(authorizer: &Authorizer, user: &UserInfo, spec: &Value) -> Value {
     let selectors = Selectors::of(spec);
-    let (decision, reason) = authorizer.authorize(&attributes(user, spec, &selectors));
+    let Answer { decision, reason, error } = authorizer.authorize(&attributes(user, spec, &selectors)).await;
     let mut status = Map::new();
     status.insert("allowed".to_owned(), (decision == Decision::Allow).into());
     if decision == Decision::Deny {
@@ -56,6 +56,9 @@ fn access(authorizer: &Authorizer, user: &UserInfo, spec: &Value) -> Value {
     }
     if !reason.is_empty() {
         status.insert("reason".to_owned(), reason.into());
+    }
+    if let Some(error) = error {
+        status.insert("evaluationError".to_owned(), error.into());
     }
     Value::Object(status)
 }

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use futures::FutureExt as _;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
@@ -52,8 +53,33 @@ impl PolicySource for Fixed {
 }
 
 /// Node and RBAC over a policy, with nodes to which nothing is related.
-pub(crate) fn authorizer(policy: impl PolicySource + 'static) -> Authorizer {
-    Authorizer::open(&crate::Config::new("", None), policy, Arc::new(Unrelated)).unwrap()
+pub(crate) fn authorizer(policy: impl PolicySource + 'static) -> Prompt {
+    let config = crate::Config::new("", None);
+    Prompt(Authorizer::open(&config, policy, Arc::new(Unrelated), metrics::AuthorizationMetrics::default()).unwrap())
+}
+
+/// Asks authorizers that answer without waiting.
+pub(crate) struct Prompt(pub Authorizer);
+
+impl Prompt {
+    fn authorize(&self, attributes: &Attributes) -> (Decision, String) {
+        let answer = now(self.0.authorize(attributes));
+        assert_eq!(answer.error, None);
+        (answer.decision, answer.reason)
+    }
+
+    fn allows(&self, attributes: &Attributes) -> bool {
+        now(self.0.allows(attributes))
+    }
+
+    fn check(&self, attributes: &Attributes) -> Result<(), machinery::status::Status> {
+        now(self.0.check(attributes))
+    }
+}
+
+/// What is there at once.
+pub(crate) fn now<T>(future: impl Future<Output = T>) -> T {
+    future.now_or_never().unwrap()
 }
 
 struct Unrelated;
@@ -238,7 +264,7 @@ fn nobody_grants_what_they_do_not_have() {
     let authorizer = authorizer(policy.clone());
     let u = user("u");
     let check = |resource, namespace, object: &Value| {
-        escalation::check(&authorizer, &u, resource, namespace, object, None)
+        now(escalation::check(&authorizer.0, &u, resource, namespace, object, None))
             .map_err(|status| status.message().to_owned())
     };
     let binding = |name, role| bind(Some("ns"), name, role, json!([{"kind": "User", "name": "x"}]));
@@ -289,7 +315,7 @@ fn the_garbage_collector_may_touch_what_it_could_not_grant() {
     let old = role(Some("ns"), "r", json!([{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]));
     let mut new = old.clone();
     new["metadata"]["finalizers"] = json!([]);
-    let check = |new: &Value| escalation::check(&authorizer, &user("gc"), "roles", "ns", new, Some(&old));
+    let check = |new: &Value| now(escalation::check(&authorizer.0, &user("gc"), "roles", "ns", new, Some(&old)));
     assert!(check(&new).is_ok());
     new["metadata"]["labels"] = json!({"a": "b"});
     assert!(check(&new).is_err());
@@ -299,8 +325,9 @@ fn the_garbage_collector_may_touch_what_it_could_not_grant() {
 fn reviews_answer_for_others_and_for_oneself() {
     let authorizer = authorizer(Fixed::default_policy());
     let admin = UserInfo::new("root", [MASTERS_GROUP]);
-    let ask =
-        |kind, namespace, spec: Value| review::review(&authorizer, kind, &admin, namespace, json!({"spec": spec}));
+    let ask = |kind, namespace, spec: Value| {
+        now(review::review(&authorizer.0, kind, &admin, namespace, json!({"spec": spec})))
+    };
     let answer = ask(
         "SubjectAccessReview",
         "",
@@ -321,7 +348,7 @@ fn reviews_answer_for_others_and_for_oneself() {
 fn reviews_are_validated() {
     let authorizer = authorizer(Fixed::default());
     let message = |kind, object: Value| {
-        let status = review::review(&authorizer, kind, &user("u"), "ns", object).unwrap_err();
+        let status = now(review::review(&authorizer.0, kind, &user("u"), "ns", object)).unwrap_err();
         assert_eq!(status.code(), if kind == "SelfSubjectRulesReview" { 400 } else { 422 });
         status.message().to_owned()
     };
@@ -362,7 +389,8 @@ fn rules_reviews_list_cluster_and_namespace_rules() {
     let authorizer = authorizer(policy);
     let u = user("u");
     let answer =
-        review::review(&authorizer, "SelfSubjectRulesReview", &u, "", json!({"spec": {"namespace": "ns"}})).unwrap();
+        now(review::review(&authorizer.0, "SelfSubjectRulesReview", &u, "", json!({"spec": {"namespace": "ns"}})))
+            .unwrap();
     assert_eq!(answer["spec"], json!({}));
     let status = &answer["status"];
     assert_eq!(status["incomplete"], false);
@@ -374,7 +402,8 @@ fn rules_reviews_list_cluster_and_namespace_rules() {
     assert_eq!(status["nonResourceRules"].as_array().unwrap().len(), 2);
     let node = UserInfo::new("system:node:n", [NODES_GROUP]);
     let answer =
-        review::review(&authorizer, "SelfSubjectRulesReview", &node, "", json!({"spec": {"namespace": "ns"}})).unwrap();
+        now(review::review(&authorizer.0, "SelfSubjectRulesReview", &node, "", json!({"spec": {"namespace": "ns"}})))
+            .unwrap();
     assert_eq!(answer["status"]["incomplete"], true);
 }
 
@@ -399,8 +428,8 @@ async fn roles_that_are_labelled_become_part_of_aggregates() {
     let (code, answer) =
         call(&server, admin(), "POST", &format!("{api}/clusterrolebindings"), &binding.to_string()).await;
     assert_eq!(code, 201, "{answer}");
-    let allowed = |resource| server.authorizer.allows(&ask(&bob(), "get", "example.com", resource, "ns"));
-    assert!(server.authorizer.allows(&ask(&bob(), "get", "", "pods", "ns")));
+    let allowed = |resource| now(server.authorizer.allows(&ask(&bob(), "get", "example.com", resource, "ns")));
+    assert!(now(server.authorizer.allows(&ask(&bob(), "get", "", "pods", "ns"))));
     assert!(!allowed("widgets"));
     let mut part =
         role(None, "widgets", json!([{"apiGroups": ["example.com"], "resources": ["widgets"], "verbs": ["get"]}]));

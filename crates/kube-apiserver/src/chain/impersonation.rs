@@ -48,26 +48,26 @@ pub(super) fn requested(headers: &mut HeaderMap) -> Result<Option<Wanted>, Statu
 
 impl Wanted {
     /// The user to act as, if `user` may act as each part of it.
-    pub(super) fn authorize(self, authorizer: &Authorizer, user: &UserInfo) -> Result<UserInfo, Status> {
+    pub(super) async fn authorize(self, authorizer: &Authorizer, user: &UserInfo) -> Result<UserInfo, Status> {
         let mut wanted = self.0;
         let account = wanted.as_service_account().map(|(namespace, name)| (namespace.to_owned(), name.to_owned()));
         match &account {
             Some((namespace, name)) => {
                 let mut attributes = Attributes::resource(user, "impersonate", "", "serviceaccounts");
                 (attributes.namespace, attributes.name) = (namespace, name);
-                authorizer.check(&attributes)?;
+                authorizer.check(&attributes).await?;
             }
-            None => check(authorizer, user, "", "users", "", &wanted.name)?,
+            None => check(authorizer, user, "", "users", "", &wanted.name).await?,
         }
         if let Some(uid) = &wanted.uid {
-            check(authorizer, user, "authentication.k8s.io", "uids", "", uid)?;
+            check(authorizer, user, "authentication.k8s.io", "uids", "", uid).await?;
         }
         for group in &wanted.groups {
-            check(authorizer, user, "", "groups", "", group)?;
+            check(authorizer, user, "", "groups", "", group).await?;
         }
         for (key, values) in &wanted.extra {
             for value in values {
-                check(authorizer, user, "authentication.k8s.io", "userextras", key, value)?;
+                check(authorizer, user, "authentication.k8s.io", "userextras", key, value).await?;
             }
         }
         if let Some((namespace, _)) = account.filter(|_| wanted.groups.is_empty()) {
@@ -80,7 +80,7 @@ impl Wanted {
     }
 }
 
-fn check(
+async fn check(
     authorizer: &Authorizer,
     user: &UserInfo,
     group: &str,
@@ -90,7 +90,7 @@ fn check(
 ) -> Result<(), Status> {
     let mut attributes = Attributes::resource(user, "impersonate", group, resource);
     (attributes.subresource, attributes.name) = (subresource, name);
-    authorizer.check(&attributes)
+    authorizer.check(&attributes).await
 }
 
 /// The way the message shows what was asked for.

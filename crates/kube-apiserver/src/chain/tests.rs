@@ -2,6 +2,7 @@ use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::authorization::tests::{authorizer, now};
 use crate::testing::{self, admin};
 
 async fn send(
@@ -119,7 +120,7 @@ fn impersonated_users_get_the_groups_they_would_have() {
         }
         let wanted = impersonation::requested(&mut map).unwrap().unwrap();
         assert!(map.is_empty());
-        wanted.authorize(&crate::authorization::tests::authorizer(Nothing), &admin()).unwrap()
+        now(wanted.authorize(&authorizer(Nothing).0, &admin())).unwrap()
     };
     let account = wanted(&[("impersonate-user", "system:serviceaccount:ns:sa")]);
     assert_eq!(account.groups, ["system:serviceaccounts", "system:serviceaccounts:ns", "system:authenticated"]);

@@ -21,7 +21,7 @@ pub async fn serve(server: &Arc<Server>, context: &Context, request: http::Reque
     let info = &context.info;
     if info.resource == "nodes" && request.headers().contains_key(header::UPGRADE) {
         // A kubelet runs commands over an upgraded connection, also over one that was asked for by GET.
-        server.authorizer.check(&Attributes { verb: "create", ..Attributes::of_request(&context.user, info) })?;
+        server.authorizer.check(&Attributes { verb: "create", ..Attributes::of_request(&context.user, info) }).await?;
     }
     let raw = request.uri().path();
     let rest = remainder(raw, info.parts.len());

@@ -19,7 +19,7 @@ pub async fn serve(server: &Arc<Server>, context: &Context, request: http::Reque
     let info = &context.info;
     if *request.method() == Method::GET && is_websocket(request.headers()) {
         // A WebSocket can only be opened by GET, but the stream does as much as one opened by POST.
-        server.authorizer.check(&Attributes { verb: "create", ..Attributes::of_request(&context.user, info) })?;
+        server.authorizer.check(&Attributes { verb: "create", ..Attributes::of_request(&context.user, info) }).await?;
     }
     let query = Query::new(request.uri());
     let pod = pod::get(&server.registry, &info.namespace, &info.name)?;

@@ -30,7 +30,7 @@ pub async fn serve(scope: &Scope, request: Body) -> Result<Response, Status> {
     let server = &scope.server;
     let user = &scope.ctx.user;
     let mut answer = if scope.kind.group == authorization::review::GROUP {
-        authorization::review::review(&server.authorizer, scope.kind.kind, user, &scope.namespace, object)?
+        authorization::review::review(&server.authorizer, scope.kind.kind, user, &scope.namespace, object).await?
     } else {
         authentication::review(server, scope.kind.kind, user, object).await?
     };

@@ -43,6 +43,23 @@ pub enum PostError {
     Code(StatusCode),
     #[error("the server's answer is no JSON: {0}")]
     Decode(serde_json::Error),
+    #[error("the server's answer cannot be used: {0}")]
+    Unusable(String),
+}
+
+impl PostError {
+    /// Whether the same request may well succeed when it is sent again: the server is overrun or failed within, or the
+    /// connection broke under way. A server that is not there at all is not waited for.
+    fn is_transient(&self) -> bool {
+        match self {
+            Self::Code(code) => matches!(
+                *code,
+                StatusCode::TOO_MANY_REQUESTS | StatusCode::INTERNAL_SERVER_ERROR | StatusCode::GATEWAY_TIMEOUT
+            ),
+            Self::Call(_, CallError::Http(_)) => true,
+            _ => false,
+        }
+    }
 }
 
 pub struct Endpoint {
@@ -84,6 +101,34 @@ impl Endpoint {
                 _ => false,
             };
             if !passes || attempt >= TRIES || tokio::time::Instant::now() + pause >= deadline {
+                return result;
+            }
+            tokio::time::sleep(pause).await;
+            pause = pause.mul_f64(PAUSE_GROWTH);
+            attempt += 1;
+        }
+    }
+
+    /// The same with so much time for each try, and with word of each: how it ended, and how long it took. `check` says
+    /// what is wrong with an answer.
+    pub async fn post_each(
+        &self,
+        object: &Value,
+        timeout: Duration,
+        check: impl Fn(&Value) -> Result<(), String>,
+        mut observe: impl FnMut(&Result<Value, PostError>, Duration),
+    ) -> Result<Value, PostError> {
+        let (mut pause, mut attempt) = (self.pause, 1);
+        loop {
+            let begun = tokio::time::Instant::now();
+            let once = tokio::time::timeout(timeout, self.post_once(object)).await;
+            let mut result = once.unwrap_or_else(|_| Err(PostError::Timeout(self.url.text.clone())));
+            if let Some(Err(reason)) = result.as_ref().ok().map(&check) {
+                result = Err(PostError::Unusable(reason));
+            }
+            observe(&result, begun.elapsed());
+            let passes = result.as_ref().is_err_and(PostError::is_transient);
+            if !passes || attempt >= TRIES {
                 return result;
             }
             tokio::time::sleep(pause).await;

@@ -21,7 +21,7 @@ impl Plugin for CertificateApproval {
             return Ok(());
         }
         let signer = certificate_requests::stored_signer(review);
-        if certificate_requests::may_use_signer(review, "approve", signer) {
+        if certificate_requests::may_use_signer(review, "approve", signer).await {
             return Ok(());
         }
         let signer = machinery::go_text::quote(signer);

@@ -19,14 +19,16 @@ pub fn subject(object: &Value) -> Result<Subject, &'static str> {
 }
 
 /// Whether the user has the verb (`approve` or `sign`) on the signer, or on all signers of its domain.
-pub fn may_use_signer(review: &Review<'_>, verb: &str, signer: &str) -> bool {
-    let allows = |name: &str| {
+pub async fn may_use_signer(review: &Review<'_>, verb: &str, signer: &str) -> bool {
+    let domain = signer.split_once('/').map_or(signer, |(domain, _)| domain);
+    for name in [signer, &format!("{domain}/*")] {
         let mut attributes = Attributes::resource(review.user, verb, GROUP, "signers");
         attributes.name = name;
-        review.server.authorizer.allows(&attributes)
-    };
-    let domain = signer.split_once('/').map_or(signer, |(domain, _)| domain);
-    allows(signer) || allows(&format!("{domain}/*"))
+        if review.server.authorizer.allows(&attributes).await {
+            return true;
+        }
+    }
+    false
 }
 
 /// The signer of the request as it is stored: what the update says of it does not count.

@@ -28,7 +28,7 @@ impl Plugin for CertificateSigning {
             return Ok(());
         }
         let signer = certificate_requests::stored_signer(review);
-        if certificate_requests::may_use_signer(review, "sign", signer) {
+        if certificate_requests::may_use_signer(review, "sign", signer).await {
             return Ok(());
         }
         let signer = machinery::go_text::quote(signer);

@@ -6,7 +6,7 @@ use machinery::status::Status;
 use serde_json::Value;
 
 use crate::admission::{Operation, Plugin, Review};
-use crate::authorization::{Attributes, Decision};
+use crate::authorization::Attributes;
 use crate::registry::object;
 
 pub struct OwnerReferencesPermissionEnforcement;
@@ -31,10 +31,13 @@ impl Plugin for OwnerReferencesPermissionEnforcement {
         if added.is_empty() && !removed {
             return Ok(());
         }
-        may_delete(review, new)?;
+        may_delete(review, new).await?;
         let blocking = added.into_iter().filter(|owner| blocks(owner));
         let newly = blocking.filter(|owner| !old.iter().any(|old| uid(old) == uid(owner) && blocks(old)));
-        newly.into_iter().try_for_each(|owner| may_block(review, new, owner))
+        for owner in newly {
+            may_block(review, new, owner).await?;
+        }
+        Ok(())
     }
 }
 
@@ -50,19 +53,20 @@ fn uid(owner: &Value) -> &str {
     object::text(owner, "/uid")
 }
 
-fn may_delete(review: &Review<'_>, new: &Value) -> Result<(), Status> {
+async fn may_delete(review: &Review<'_>, new: &Value) -> Result<(), Status> {
     let mut attributes = Attributes::resource(review.user, "delete", review.kind.group, review.kind.plural);
     (attributes.subresource, attributes.namespace) = (review.subresource, review.namespace);
     attributes.name = if review.name.is_empty() { object::name(new) } else { review.name };
-    let (decision, reason) = review.server.authorizer.authorize(&attributes);
-    if decision == Decision::Allow {
+    let answer = review.server.authorizer.authorize(&attributes).await;
+    if answer.is_allowed() {
         return Ok(());
     }
-    let message = format!("cannot set an ownerRef on a resource you can't delete: {reason}, <nil>");
+    let (reason, error) = (&answer.reason, answer.error.as_deref().unwrap_or("<nil>"));
+    let message = format!("cannot set an ownerRef on a resource you can't delete: {reason}, {error}");
     Err(review.forbidden(Some(new), message))
 }
 
-fn may_block(review: &Review<'_>, new: &Value, owner: &Value) -> Result<(), Status> {
+async fn may_block(review: &Review<'_>, new: &Value, owner: &Value) -> Result<(), Status> {
     let (api_version, kind) = (object::text(owner, "/apiVersion"), object::text(owner, "/kind"));
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     let kinds = review.server.registry.kinds();
@@ -80,12 +84,13 @@ fn may_block(review: &Review<'_>, new: &Value, owner: &Value) -> Result<(), Stat
     if found.namespaced {
         attributes.namespace = review.namespace;
     }
-    let (decision, reason) = review.server.authorizer.authorize(&attributes);
-    if decision == Decision::Allow {
+    let answer = review.server.authorizer.authorize(&attributes).await;
+    if answer.is_allowed() {
         return Ok(());
     }
+    let (reason, error) = (&answer.reason, answer.error.as_deref().unwrap_or("<nil>"));
     let message = format!(
-        "cannot set blockOwnerDeletion if an ownerReference refers to a resource you can't set finalizers on: {reason}, <nil>"
+        "cannot set blockOwnerDeletion if an ownerReference refers to a resource you can't set finalizers on: {reason}, {error}"
     );
     Err(review.forbidden(Some(new), message))
 }

@@ -26,6 +26,6 @@ impl Plugin for RbacEscalation {
             return Ok(());
         }
         let (authorizer, resource) = (&review.server.authorizer, review.kind.plural);
-        authorization::escalation::check(authorizer, review.user, resource, review.namespace, object, review.old)
+        authorization::escalation::check(authorizer, review.user, resource, review.namespace, object, review.old).await
     }
 }

@@ -31,7 +31,7 @@ impl Plugin for MutatingAdmissionPolicy {
         let Some(source) = source(review) else { return Ok(()) };
         review.rounds.begin(NAME, object);
         let mut current = Some(std::mem::take(object));
-        let result = run(review, &source, &mut current);
+        let result = run(review, &source, &mut current).await;
         *object = current.unwrap_or_default();
         review.rounds.end(NAME, object);
         result
@@ -39,7 +39,10 @@ impl Plugin for MutatingAdmissionPolicy {
 
     /// Of what is deleted there is nothing to mutate, but conditions may fail.
     async fn mutate_nothing(&self, review: &Review<'_>) -> Result<(), Status> {
-        source(review).map_or(Ok(()), |source| run(review, &source, &mut None))
+        match source(review) {
+            Some(source) => run(review, &source, &mut None).await,
+            None => Ok(()),
+        }
     }
 }
 
@@ -70,14 +73,15 @@ impl Invocation {
     }
 }
 
-fn run(review: &Review<'_>, source: &Source, object: &mut Option<Value>) -> Result<(), Status> {
+async fn run(review: &Review<'_>, source: &Source, object: &mut Option<Value>) -> Result<(), Status> {
     let mut refusal = Refusal { blank: review.forbidden(object.as_ref(), ""), status: None };
     let invocations = invocations(review, source, object.as_ref(), &mut refusal);
     if !invocations.is_empty() {
         let namespace = namespace(review)?;
+        let checks = Checks::new(review.server, review.user);
         for invocation in &invocations {
             review.check_deadline()?;
-            invoke(review, invocation, &namespace, object, &mut refusal)?;
+            invoke(review, invocation, &checks, &namespace, object, &mut refusal).await?;
         }
     }
     refusal.status.map_or(Ok(()), Err)
@@ -131,19 +135,20 @@ fn invocations(review: &Review<'_>, source: &Source, object: Option<&Value>, ref
 }
 
 /// One policy at work. What fails is said, and the mutations after it still run.
-fn invoke(
+async fn invoke(
     review: &Review<'_>,
     invocation: &Invocation,
+    checks: &Checks<'_>,
     namespace: &Value,
     object: &mut Option<Value>,
     refusal: &mut Refusal,
 ) -> Result<(), Status> {
     let (policy, binding) = (&invocation.policy, &invocation.binding);
     let compiled = policy.compiled();
-    let checks = Checks { server: review.server, user: review.user };
     let mut shown = Shown::new(review, invocation.version, object.as_ref());
-    let scene = Scene { shown: &shown, checks: &checks, namespace, params: invocation.params.as_ref() };
-    match hold(&compiled.conditions, &scene.activation(), policy.fails_open()) {
+    let scene = Scene { shown: &shown, checks, namespace, params: invocation.params.as_ref() };
+    let hold = || hold(&compiled.conditions, &scene.activation(), policy.fails_open());
+    match checks.settle(hold).await {
         Ok(true) => {}
         Ok(false) => return Ok(()),
         Err(message) => {
@@ -158,7 +163,7 @@ fn invoke(
     let mut changed = false;
     for mutation in &compiled.mutations {
         let started = Instant::now();
-        let result = mutated(review, invocation, mutation, &shown, &checks, namespace)?;
+        let result = mutated(review, invocation, mutation, &shown, checks, namespace).await?;
         let fault = result.as_ref().err().map(|error| error.fault);
         review.server.metrics.policies().mutated(policy.name(), binding.name(), fault, started.elapsed());
         match result {
@@ -182,7 +187,7 @@ fn invoke(
 }
 
 /// What one mutation makes of the object, decoded as the version has it.
-fn mutated(
+async fn mutated(
     review: &Review<'_>,
     invocation: &Invocation,
     mutation: &Mutation,
@@ -191,8 +196,6 @@ fn mutated(
     namespace: &Value,
 ) -> Result<Result<Option<Value>, Error>, Status> {
     let scene = Scene { shown, checks, namespace, params: invocation.params.as_ref() };
-    let mut variables = scene.activation();
-    invocation.policy.compiled().variables.set(&mut variables);
     let own = review.type_in(invocation.version).ok_or_else(|| {
         let kind = review.kind_in(invocation.version);
         let delay =
@@ -201,7 +204,12 @@ fn mutated(
         Status::failure(503, reason::SERVICE_UNAVAILABLE, message)
     })?;
     let place = machinery::patch::apply::Place::root(&own.types, own.id);
-    let new = match mutation.apply(&shown.object, &variables, place) {
+    let apply = || {
+        let mut variables = scene.activation();
+        invocation.policy.compiled().variables.set(&mut variables);
+        mutation.apply(&shown.object, &variables, place)
+    };
+    let new = match checks.settle(apply).await {
         Ok(Some(new)) => new,
         other => return Ok(other),
     };

@@ -40,7 +40,7 @@ impl Plugin for ValidatingAdmissionPolicy {
         let mut session = Session {
             review,
             object,
-            checks: Checks { server: review.server, user: review.user },
+            checks: Checks::new(review.server, review.user),
             shown: Vec::new(),
             namespace: None,
             denied: None,
@@ -48,7 +48,7 @@ impl Plugin for ValidatingAdmissionPolicy {
         for policy in policies.iter() {
             let bindings = source.bindings(policy);
             if !bindings.is_empty() {
-                session.judge(policy, &bindings)?;
+                session.judge(policy, &bindings).await?;
             }
         }
         session.denied.map_or(Ok(()), Err)
@@ -68,7 +68,7 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    fn judge(&mut self, policy: &Policy, bindings: &[Arc<Binding>]) -> Result<(), Status> {
+    async fn judge(&mut self, policy: &Policy, bindings: &[Arc<Binding>]) -> Result<(), Status> {
         let version = match policy.version_for(self.review, self.object) {
             Ok(None) => return Ok(()),
             Ok(Some(version)) => version,
@@ -101,7 +101,7 @@ impl Session<'_> {
                     let shown = self.shown(version);
                     for params in params {
                         self.review.check_deadline()?;
-                        let verdict = self.verdict(policy, shown, params.as_ref())?;
+                        let verdict = self.verdict(policy, shown, params.as_ref()).await?;
                         self.act(policy, binding, verdict, &mut annotations);
                     }
                 }
@@ -126,13 +126,13 @@ impl Session<'_> {
         })
     }
 
-    fn verdict(&mut self, policy: &Policy, shown: usize, params: Option<&Value>) -> Result<Verdict, Status> {
+    async fn verdict(&mut self, policy: &Policy, shown: usize, params: Option<&Value>) -> Result<Verdict, Status> {
         if self.namespace.is_none() {
             self.namespace = Some(namespace(self.review)?);
         }
         let namespace = self.namespace.as_ref().unwrap_or(&Value::Null);
         let scene = Scene { shown: &self.shown[shown], checks: &self.checks, namespace, params };
-        Ok(Verdict::of(policy, scene))
+        Ok(self.checks.settle(|| Verdict::of(policy, scene)).await)
     }
 
     /// Does what the binding wants about what the policy found.

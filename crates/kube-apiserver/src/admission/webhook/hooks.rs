@@ -59,17 +59,17 @@ impl Webhook {
     }
 
     /// Conditions that fail refuse the request, or leave the webhook out where that is its failure policy.
-    fn conditions_hold(
+    async fn conditions_hold(
         &self,
         review: &Review<'_>,
         version: &'static Version,
         object: Option<&Value>,
     ) -> Result<bool, Status> {
         let shown = Shown::new(review, version, object);
-        let checks = Checks { server: review.server, user: review.user };
+        let checks = Checks::new(review.server, review.user);
         let scene = Scene { shown: &shown, checks: &checks, namespace: &Value::Null, params: None };
-        let held = hold(self.conditions.compiled(), &scene.activation(), self.fails_open());
-        held.map_err(|error| review.forbidden(object, error))
+        let hold = || hold(self.conditions.compiled(), &scene.activation(), self.fails_open());
+        checks.settle(hold).await.map_err(|error| review.forbidden(object, error))
     }
 }
 
@@ -108,7 +108,11 @@ impl Hook {
     }
 
     /// The version in which the webhook is to be shown the request; none when it is not to be asked.
-    pub fn version_for(&self, review: &Review<'_>, object: Option<&Value>) -> Result<Option<&'static Version>, Status> {
+    pub async fn version_for(
+        &self,
+        review: &Review<'_>,
+        object: Option<&Value>,
+    ) -> Result<Option<&'static Version>, Status> {
         let webhook = self.webhook();
         // A selector that cannot be asked is no reason to fail requests that the webhook is not about.
         let namespace = webhook.namespace_selector.matches_namespace(review, object);
@@ -123,7 +127,7 @@ impl Hook {
         let Some(version) = version_for(review, object, &webhook.rules, equivalent) else { return Ok(None) };
         namespace?;
         selected?;
-        if !webhook.conditions.is_empty() && !webhook.conditions_hold(review, version, object)? {
+        if !webhook.conditions.is_empty() && !webhook.conditions_hold(review, version, object).await? {
             return Ok(None);
         }
         Ok(Some(version))

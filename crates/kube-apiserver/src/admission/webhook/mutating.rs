@@ -27,7 +27,7 @@ impl MutatingAdmissionWebhook {
 
     async fn run(&self, review: &Review<'_>, object: &mut Option<Value>) -> Result<(), Status> {
         for hook in hooks::all(&hooks::mutating(&review.server.registry)) {
-            let Some(version) = hook.version_for(review, object.as_ref())? else { continue };
+            let Some(version) = hook.version_for(review, object.as_ref()).await? else { continue };
             let id = hook.id();
             if !review.rounds.should_ask(NAME, &id) {
                 continue;

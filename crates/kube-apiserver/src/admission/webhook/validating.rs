@@ -66,7 +66,7 @@ impl Plugin for ValidatingAdmissionWebhook {
         let mut shown: Vec<Shown> = Vec::new();
         let mut calls: Vec<(Hook, usize)> = Vec::new();
         for hook in hooks::all(&hooks::validating(&review.server.registry)) {
-            let Some(version) = hook.version_for(review, object)? else { continue };
+            let Some(version) = hook.version_for(review, object).await? else { continue };
             let at = shown.iter().position(|shown| std::ptr::eq(shown.version, version)).unwrap_or_else(|| {
                 let object = object.map(|object| review.object_in(version, object));
                 let old = review.old.map(|old| review.object_in(version, old));

@@ -30,26 +30,26 @@ impl Plugin for NodeRestriction {
         if review.operation == Operation::Connect {
             return Ok(());
         }
-        check(review, Some(object))
+        check(review, Some(object)).await
     }
 
     async fn validate(&self, review: &Review<'_>, object: Option<&Value>) -> Result<(), Status> {
         // A refusal that other plugins' changes would have earned is earned too.
         match review.operation {
-            Operation::Delete => check(review, None),
-            Operation::Create => check(review, object),
+            Operation::Delete => check(review, None).await,
+            Operation::Create => check(review, object).await,
             Operation::Update | Operation::Connect => Ok(()),
         }
     }
 }
 
-fn check(review: &Review<'_>, object: Option<&Value>) -> Result<(), Status> {
+async fn check(review: &Review<'_>, object: Option<&Value>) -> Result<(), Status> {
     let Some(node) = review.user.as_node() else { return Ok(()) };
     let judgement = match (review.kind.group, review.kind.plural) {
         ("", "pods") => return pod::check(review, node, object),
         ("", "nodes") => node::check(review, node, object),
         ("", "persistentvolumeclaims") => claim(review, node, object),
-        ("", "serviceaccounts") => return token::check(review, node, object),
+        ("", "serviceaccounts") => return token::check(review, node, object).await,
         ("coordination.k8s.io", "leases") => lease(review, node, object),
         ("storage.k8s.io", "csinodes") => {
             own_name(review, node, object, "can only access CSINode with the same name as the requesting node")

@@ -11,7 +11,7 @@ use crate::registry::{Registry, object};
 /// Who has this verb on an audience may ask for it for any pod; image credential providers need it.
 const AUDIENCE_VERB: &str = "request-serviceaccounts-token-audience";
 
-pub(super) fn check(review: &Review<'_>, node: &str, object: Option<&Value>) -> Result<(), Status> {
+pub(super) async fn check(review: &Review<'_>, node: &str, object: Option<&Value>) -> Result<(), Status> {
     let Some(request) = object.filter(|_| review.operation == Operation::Create && review.subresource == "token")
     else {
         return Ok(());
@@ -42,7 +42,7 @@ pub(super) fn check(review: &Review<'_>, node: &str, object: Option<&Value>) -> 
         [one] => one.as_str().unwrap_or_default(),
         _ => return refuse("node may only request 0 or 1 audiences".to_owned()),
     };
-    if pod_asks_for(registry, &pod, audience) || may_request(review, audience) {
+    if pod_asks_for(registry, &pod, audience) || may_request(review, audience).await {
         return Ok(());
     }
     refuse(format!(
@@ -52,10 +52,10 @@ pub(super) fn check(review: &Review<'_>, node: &str, object: Option<&Value>) -> 
     ))
 }
 
-fn may_request(review: &Review<'_>, audience: &str) -> bool {
+async fn may_request(review: &Review<'_>, audience: &str) -> bool {
     let mut attributes = Attributes::resource(review.user, AUDIENCE_VERB, "", audience);
     (attributes.namespace, attributes.name) = (review.namespace, review.name);
-    review.server.authorizer.allows(&attributes)
+    review.server.authorizer.allows(&attributes).await
 }
 
 /// Whether a volume of the pod takes a token for the audience, itself or by its CSI driver.
