@@ -83,21 +83,21 @@ async fn answer(server: Arc<Server>, caller: Caller, mut request: http::Request<
     let long_running = is_long_running(&info);
     let source_ips = source_ips(&caller, request.headers());
     let user = authenticate(&server, caller, &mut request, &info, received).await;
-    let record = server.audit.as_ref().and_then(|audit| {
-        audit.begin(&audit::Request {
-            user: user.as_deref().ok(),
-            info: &info,
-            uri: request.uri().path_and_query().map_or("", |uri| uri.as_str()),
-            audit_id: &audit_id,
-            user_agent: &user_agent(&request),
-            source_ips,
-            received,
-        })
-    });
-    let admitted = match user {
-        Ok(user) => admit(&server, user, &mut request, &info, record.as_deref()).await,
-        Err(status) => Err(body::status(&status)),
+    let record = match &server.audit {
+        Some(audit) => {
+            let uri = request.uri().path_and_query().map_or("", |uri| uri.as_str());
+            let (user, user_agent) = (user.as_deref().ok(), user_agent(&request));
+            let (audit_id, user_agent) = (audit_id.as_str(), user_agent.as_str());
+            audit.begin(&audit::Request { user, info: &info, uri, audit_id, user_agent, source_ips, received }).await
+        }
+        None => Ok(None),
     };
+    let admitted = match (user, &record) {
+        (_, Err(error)) => Err(failed(&request, &error.to_string())),
+        (Ok(user), Ok(record)) => admit(&server, user, &mut request, &info, record.as_deref()).await,
+        (Err(status), _) => Err(body::status(&status)),
+    };
+    let record = record.unwrap_or_default();
     let response = match admitted {
         Ok(user) => {
             let mut context = Context::new(user, info, received);
@@ -195,7 +195,7 @@ async fn admit(
     }
 }
 
-/// An authorizer failed: nobody said no, but nobody said yes.
+/// A part of the server failed on which the request depends.
 fn failed(request: &http::Request<Body>, error: &str) -> Response {
     let uri = request.uri().path_and_query().map_or("", |uri| uri.as_str());
     let text = format!("Internal Server Error: {}: {error}", machinery::go_text::quote(uri));

@@ -76,6 +76,8 @@ pub struct Config {
     /// Where events are written; `-` is standard output.
     pub audit_log_path: Option<PathBuf>,
     pub audit_log_rotation: crate::audit::log::Rotation,
+    pub audit_log_options: crate::audit::settings::Options,
+    pub audit_webhook: crate::audit::WebhookFlags,
 
     // Kubelets
     pub kubelet_client_certificate: Option<PathBuf>,
@@ -160,6 +162,8 @@ impl Config {
             audit_policy_file: None,
             audit_log_path: None,
             audit_log_rotation: crate::audit::log::Rotation::default(),
+            audit_log_options: crate::audit::settings::Options::log(),
+            audit_webhook: crate::audit::WebhookFlags::default(),
             kubelet_client_certificate: Some(pki.join("apiserver-kubelet-client.crt")),
             kubelet_client_key: Some(pki.join("apiserver-kubelet-client.key")),
             kubelet_certificate_authority: Some(pki.join("ca.crt")),

@@ -21,6 +21,7 @@ use crate::admission::policy::PolicyMetrics;
 use crate::admission::webhook::WebhookMetrics;
 use crate::aggregator::AggregatorMetrics;
 use crate::apiextensions::{ConversionMetrics, KindSet};
+use crate::audit::metrics::AuditMetrics;
 use crate::authorization::metrics::AuthorizationMetrics;
 use crate::flowcontrol::FlowMetrics;
 use crate::{RequestInfo, Response, body};
@@ -68,6 +69,7 @@ struct Inner {
     policies: PolicyMetrics,
     aggregator: AggregatorMetrics,
     authorization: AuthorizationMetrics,
+    audit: AuditMetrics,
 }
 
 /// What was asked for. Only names that the API knows become labels, so that clients cannot make new series.
@@ -226,6 +228,7 @@ impl Metrics {
             policies: PolicyMetrics::default(),
             aggregator: AggregatorMetrics::default(),
             authorization: AuthorizationMetrics::default(),
+            audit: AuditMetrics::default(),
         };
         // Counters get their `_total` when they are written.
         let registry = &mut inner.registry;
@@ -288,11 +291,16 @@ impl Metrics {
         inner.policies.register(registry);
         inner.aggregator.register(registry);
         inner.authorization.register(registry);
+        inner.audit.register(registry);
         Self(Arc::new(inner))
     }
 
     pub fn flow(&self) -> &FlowMetrics {
         &self.0.flow
+    }
+
+    pub fn audit(&self) -> &AuditMetrics {
+        &self.0.audit
     }
 
     pub fn authorization(&self) -> &AuthorizationMetrics {

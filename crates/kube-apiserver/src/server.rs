@@ -169,10 +169,10 @@ impl Server {
             authorizer,
             admission: Arc::new(Chain::open(&config)?),
             tokens,
-            metrics,
             health,
             components: Components::new(is_open),
-            audit: Audit::open(&config)?,
+            audit: Audit::open(&config, metrics.audit().clone())?,
+            metrics,
             client_ca,
             limits: Limits::new(&config),
             backends: Backends::open(&config).map_err(StartError::Backends)?,
@@ -243,6 +243,9 @@ impl Server {
             started
         };
         let ((), started) = tokio::join!(serving, starting);
+        if let Some(audit) = &self.audit {
+            audit.flush(self.config.shutdown_timeout).await;
+        }
         started
     }
 

@@ -1,5 +1,6 @@
 //! `kube-apiserver`: the API server with its embedded store.
 
+mod audit;
 mod authorization;
 mod oidc;
 
@@ -9,11 +10,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::ArgAction::Set;
-use kube_apiserver::audit::log::Rotation;
 use kube_apiserver::{Config, Server};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::audit::Audit;
 use self::authorization::Authorization;
 use self::oidc::Oidc;
 use super::{Component, flags};
@@ -126,22 +127,8 @@ pub struct Flags {
     #[command(flatten)]
     authorization: Authorization,
 
-    // Audit
-    /// File with the audit policy
-    #[arg(long, value_name = "FILE")]
-    audit_policy_file: Option<PathBuf>,
-    /// File to which audit events are written; - is standard output
-    #[arg(long, value_name = "FILE")]
-    audit_log_path: Option<PathBuf>,
-    /// Megabytes of an audit log before it is set aside
-    #[arg(long, value_name = "MB", default_value_t = 0)]
-    audit_log_maxsize: u64,
-    /// How many old audit logs are kept; 0 keeps all
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    audit_log_maxbackup: usize,
-    /// How many days old audit logs are kept; 0 keeps them for ever
-    #[arg(long, value_name = "DAYS", default_value_t = 0)]
-    audit_log_maxage: u64,
+    #[command(flatten)]
+    audit: Audit,
 
     // Kubelets
     /// File with the client certificate for kubelets
@@ -253,13 +240,7 @@ impl Flags {
         config.max_requests_inflight = self.max_requests_inflight;
         config.max_mutating_requests_inflight = self.max_mutating_requests_inflight;
         config.enable_priority_and_fairness = self.enable_priority_and_fairness;
-        config.audit_policy_file = self.audit_policy_file;
-        config.audit_log_path = self.audit_log_path;
-        config.audit_log_rotation = Rotation {
-            size_max_megabytes: self.audit_log_maxsize,
-            backups_max: self.audit_log_maxbackup,
-            age_max_days: self.audit_log_maxage,
-        };
+        self.audit.put_into(&mut config);
         config.client_ca_file = self.client_ca_file;
         config.token_auth_file = self.token_auth_file;
         config.anonymous_auth = self.anonymous_auth;
@@ -388,6 +369,26 @@ mod tests {
         for flag in webhook {
             assert_eq!(config(&["--authorization-config=/c", flag]).unwrap_err().to_string(), message);
         }
+    }
+
+    #[test]
+    fn events_are_written_by_upstreams_defaults_unless_flags_say_otherwise() {
+        use kube_apiserver::audit::settings::{Mode, Options};
+        let default = config(&[]).unwrap();
+        assert_eq!((default.audit_log_options, default.audit_webhook.options), (Options::log(), Options::webhook()));
+        assert_eq!(default.audit_webhook.initial_backoff, Duration::from_secs(10));
+        let changed = config(&[
+            "--audit-webhook-config-file=/w",
+            "--audit-webhook-mode=blocking-strict",
+            "--audit-webhook-batch-throttle-enable=false",
+            "--audit-webhook-truncate-enabled",
+            "--audit-log-mode=batch",
+        ]);
+        let changed = changed.unwrap();
+        let options = changed.audit_webhook.options;
+        assert_eq!((options.mode, changed.audit_log_options.mode), (Mode::BlockingStrict, Mode::Batch));
+        assert!(options.truncate.enabled && !options.batch.throttle_enable);
+        assert!(config(&["--audit-webhook-mode=sometimes"]).is_err());
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub async fn response(record: Arc<Record>, long_running: bool, response: Respons
     let code = parts.status.as_u16();
     if long_running && parts.status.is_success() || parts.status == http::StatusCode::SWITCHING_PROTOCOLS {
         record.answered(code, None);
-        record.stage(Stage::ResponseStarted);
+        record.stage(Stage::ResponseStarted).await;
         return Response::from_parts(parts, body::guarded(content, record));
     }
     let wanted = record.wants_response() || record.may_answer_status() || code >= 400;

@@ -7,7 +7,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
-use serde_json::Value;
 
 /// When the file is set aside, and which old ones go. 0 is no limit, but of the size.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,7 +27,7 @@ pub struct LogError {
     source: std::io::Error,
 }
 
-/// Where events go. A failed write costs the event, is logged, and never the request.
+/// Where lines go.
 pub struct Log(Mutex<Sink>);
 
 enum Sink {
@@ -50,12 +49,9 @@ impl Log {
         Ok(Self(Mutex::new(Sink::File { path: path.to_owned(), file, size, rotation })))
     }
 
-    /// Appends an event as one line.
-    pub fn write(&self, event: &Value) {
-        let line = format!("{event}\n");
-        if let Err(error) = self.0.lock().write(line.as_bytes()) {
-            tracing::error!("failed to write an audit event: {error}");
-        }
+    /// Appends a line, which has its end.
+    pub fn write(&self, line: &[u8]) -> std::io::Result<()> {
+        self.0.lock().write(line)
     }
 }
 
@@ -127,7 +123,6 @@ fn remove_old(path: &Path, rotation: Rotation, now: jiff::Timestamp) -> std::io:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
@@ -139,9 +134,9 @@ mod tests {
         std::fs::write(folder.path().join("audit-other.log"), "not ours").unwrap();
         let log = Log::open(&path, rotation).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        let event = json!({ "text": "x".repeat(600 * 1024) });
+        let line = format!("{}\n", "x".repeat(600 * 1024));
         for _ in 0..3 {
-            log.write(&event);
+            log.write(line.as_bytes()).unwrap();
         }
         let mut names: Vec<String> = std::fs::read_dir(folder.path())
             .unwrap()

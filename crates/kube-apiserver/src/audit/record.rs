@@ -9,9 +9,9 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::Request;
-use super::log::Log;
+use super::event::Event as Text;
 use super::policy::{Decision, Level};
+use super::{Request, Sinks};
 use crate::UserInfo;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -26,11 +26,11 @@ pub enum Stage {
 
 pub struct Record {
     decision: Decision,
-    log: Arc<Log>,
+    sinks: Arc<Sinks>,
     event: Mutex<Event>,
 }
 
-/// The parts of an event in their order.
+/// The parts of an event in their order; what it is comes before them.
 struct Event {
     audit_id: String,
     uri: String,
@@ -49,7 +49,7 @@ struct Event {
 }
 
 impl Record {
-    pub(super) fn new(decision: Decision, request: &Request, log: Arc<Log>) -> Option<Self> {
+    pub(super) fn new(decision: Decision, request: &Request, sinks: Arc<Sinks>) -> Option<Self> {
         if decision.level == Level::None {
             return None;
         }
@@ -69,7 +69,7 @@ impl Record {
             annotations: Map::new(),
             complete: false,
         };
-        Some(Self { decision, log, event: Mutex::new(event) })
+        Some(Self { decision, sinks, event: Mutex::new(event) })
     }
 
     /// How much is recorded of the request.
@@ -135,12 +135,23 @@ impl Record {
         self.event.lock().status = Some(value);
     }
 
-    /// Writes a stage, unless the policy leaves it out.
-    pub fn stage(&self, stage: Stage) {
-        let event = self.event.lock();
-        if !self.decision.omit_stages.contains(&stage) {
-            self.log.write(&event.at(stage, self.decision.level));
+    /// Writes nothing more.
+    pub(super) fn discard(&self) {
+        self.event.lock().complete = true;
+    }
+
+    /// Writes a stage, unless the policy leaves it out; whether the request may go on.
+    pub async fn stage(&self, stage: Stage) -> bool {
+        let Some((text, value)) = self.at(stage) else { return true };
+        self.sinks.put(&text, &value).await
+    }
+
+    fn at(&self, stage: Stage) -> Option<(Text, Value)> {
+        if self.decision.omit_stages.contains(&stage) {
+            return None;
         }
+        let value = self.event.lock().at(stage, self.decision.level);
+        Some((Text::new(&value), value))
     }
 
     /// What no log holds: the credentials that a request is about, and field managers where the policy says so.
@@ -167,7 +178,10 @@ impl Drop for Record {
             self.answered(500, None);
         }
         if !std::mem::replace(&mut self.event.lock().complete, true) {
-            self.stage(if panicking { Stage::Panic } else { Stage::ResponseComplete });
+            let stage = if panicking { Stage::Panic } else { Stage::ResponseComplete };
+            if let Some((text, value)) = self.at(stage) {
+                self.sinks.put_last(&text, &value);
+            }
         }
     }
 }
@@ -175,8 +189,6 @@ impl Drop for Record {
 impl Event {
     fn at(&self, stage: Stage, level: Level) -> Value {
         let mut event = json!({
-            "kind": "Event",
-            "apiVersion": "audit.k8s.io/v1",
             "level": format!("{level:?}"),
             "auditID": self.audit_id,
             "stage": format!("{stage:?}"),

@@ -91,10 +91,12 @@ impl Endpoint {
     /// Sends the object and reads the one that comes back. What may pass by itself is tried again.
     pub async fn post(&self, object: &Value, timeout: Duration) -> Result<Value, PostError> {
         let deadline = tokio::time::Instant::now() + timeout;
+        let body = Bytes::from(object.to_string());
         let (mut pause, mut attempt) = (self.pause, 1);
         loop {
-            let once = tokio::time::timeout_at(deadline, self.post_once(object)).await;
+            let once = tokio::time::timeout_at(deadline, self.send(body.clone())).await;
             let result = once.unwrap_or_else(|_| Err(PostError::Timeout(self.url.text.clone())));
+            let result = result.and_then(|bytes| serde_json::from_slice(&bytes).map_err(PostError::Decode));
             let passes = match &result {
                 Err(PostError::Code(code)) => *code == StatusCode::TOO_MANY_REQUESTS || code.is_server_error(),
                 Err(PostError::Call(..)) => true,
@@ -116,18 +118,42 @@ impl Endpoint {
         object: &Value,
         timeout: Duration,
         check: impl Fn(&Value) -> Result<(), String>,
-        mut observe: impl FnMut(&Result<Value, PostError>, Duration),
+        observe: impl FnMut(&Result<Value, PostError>, Duration),
     ) -> Result<Value, PostError> {
+        let read = |bytes: Bytes| {
+            let value = serde_json::from_slice(&bytes).map_err(PostError::Decode)?;
+            check(&value).map_err(PostError::Unusable)?;
+            Ok(value)
+        };
+        self.each(object.to_string().into(), timeout, PostError::is_transient, read, observe).await
+    }
+
+    /// Sends a text of which the answer does not matter but for its code, with so much time for each try.
+    pub async fn send_each(
+        &self,
+        body: Bytes,
+        timeout: Duration,
+        is_transient: impl Fn(&PostError) -> bool,
+    ) -> Result<(), PostError> {
+        self.each(body, timeout, is_transient, |_| Ok(()), |_, _| {}).await
+    }
+
+    async fn each<T>(
+        &self,
+        body: Bytes,
+        timeout: Duration,
+        is_transient: impl Fn(&PostError) -> bool,
+        read: impl Fn(Bytes) -> Result<T, PostError>,
+        mut observe: impl FnMut(&Result<T, PostError>, Duration),
+    ) -> Result<T, PostError> {
         let (mut pause, mut attempt) = (self.pause, 1);
         loop {
             let begun = tokio::time::Instant::now();
-            let once = tokio::time::timeout(timeout, self.post_once(object)).await;
-            let mut result = once.unwrap_or_else(|_| Err(PostError::Timeout(self.url.text.clone())));
-            if let Some(Err(reason)) = result.as_ref().ok().map(&check) {
-                result = Err(PostError::Unusable(reason));
-            }
+            let once = tokio::time::timeout(timeout, self.send(body.clone())).await;
+            let once = once.unwrap_or_else(|_| Err(PostError::Timeout(self.url.text.clone())));
+            let result = once.and_then(&read);
             observe(&result, begun.elapsed());
-            let passes = result.as_ref().is_err_and(PostError::is_transient);
+            let passes = result.as_ref().is_err_and(&is_transient);
             if !passes || attempt >= TRIES {
                 return result;
             }
@@ -137,7 +163,7 @@ impl Endpoint {
         }
     }
 
-    async fn post_once(&self, object: &Value) -> Result<Value, PostError> {
+    async fn send(&self, body: Bytes) -> Result<Bytes, PostError> {
         let fail = |error| PostError::Call(self.url.text.clone(), error);
         let mut request = Request::post(self.url.path.as_str())
             .header(CONTENT_TYPE, "application/json")
@@ -147,11 +173,11 @@ impl Endpoint {
         if let Some(authorization) = user.map(|user| self.config.authorization(user)).transpose()?.flatten() {
             request = request.header(AUTHORIZATION, authorization);
         }
-        let request = request.body(Bytes::from(object.to_string())).map_err(|error| fail(error.into()))?;
+        let request = request.body(body).map_err(|error| fail(error.into()))?;
         let answer = exchange(&self.tls, &self.url.destination, request, ANSWER_BYTES_MAX).await.map_err(fail)?;
         if !answer.status().is_success() {
             return Err(PostError::Code(answer.status()));
         }
-        serde_json::from_slice(answer.body()).map_err(PostError::Decode)
+        Ok(answer.into_body())
     }
 }
