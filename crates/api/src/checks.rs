@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use machinery::field::{Error, ErrorList, Path};
+use machinery::meta_validation;
 use machinery::names;
 use machinery::quantity::Quantity;
 
@@ -42,6 +43,32 @@ pub fn labels(labels: Option<&BTreeMap<String, String>>, path: &Path) -> ErrorLi
         errors.extend(qualified_name(key, path));
         errors.extend(each(path, value, names::label_value(value)));
     }
+    errors
+}
+
+/// The metadata of what is made from a template: labels and annotations alone.
+pub fn template_metadata(metadata: &ObjectMeta, path: &Path) -> ErrorList {
+    let annotations = metadata.annotations.iter().flatten().map(|(key, value)| (key.clone(), value.as_str().into()));
+    let mut errors = meta_validation::annotations(Some(&annotations.collect()), &path.child("annotations"));
+    errors.extend(labels(metadata.labels.as_ref(), &path.child("labels")));
+    let given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+    let other = [
+        ("name", given(&metadata.name)),
+        ("generateName", given(&metadata.generate_name)),
+        ("namespace", given(&metadata.namespace)),
+        ("selfLink", given(&metadata.self_link)),
+        ("uID", given(&metadata.uid)),
+        ("resourceVersion", given(&metadata.resource_version)),
+        ("generation", metadata.generation.is_some_and(|generation| generation != 0)),
+        ("creationTimestamp", metadata.creation_timestamp.is_some()),
+        ("deletionTimestamp", metadata.deletion_timestamp.is_some()),
+        ("deletionGracePeriodSeconds", metadata.deletion_grace_period_seconds.is_some()),
+        ("ownerReferences", metadata.owner_references.is_some()),
+        ("finalizers", metadata.finalizers.is_some()),
+        ("managedFields", metadata.managed_fields.is_some()),
+    ];
+    let other = other.into_iter().filter(|(_, is_given)| *is_given);
+    errors.extend(other.map(|(field, _)| Error::forbidden(&path.child(field), "cannot be set")));
     errors
 }
 

@@ -1,6 +1,7 @@
 //! Upstream's internal form of an object, as its messages show it: every field, by its Go name, zero values and all.
 //! A few answers quote it (a refused change of a pod's spec is shown as a difference of two such texts).
 
+use machinery::field::{Error, Path};
 use machinery::schema::{self, Field, Shape, TypeId};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -13,6 +14,30 @@ pub fn shown(name: &str, value: &impl Serialize) -> Value {
     match schema::builtin().id(name) {
         Some(id) => object(id, &value),
         None => value,
+    }
+}
+
+/// The error of a change to what never changes: a value of schema type `name`. Lists and maps with nothing in them are as
+/// good as none.
+pub fn immutable(name: &str, new: &impl Serialize, old: &impl Serialize, path: &Path) -> Option<Error> {
+    let (new, old) = (shown(name, new), shown(name, old));
+    (!is_same(&new, &old)).then(|| Error::invalid(path, new, "field is immutable"))
+}
+
+fn is_same(a: &Value, b: &Value) -> bool {
+    let is_nothing = |value: &Value| match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        _ => false,
+    };
+    match (a, b) {
+        (a, b) if is_nothing(a) || is_nothing(b) => is_nothing(a) && is_nothing(b),
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_same(a, b)),
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| is_same(a, b)))
+        }
+        (a, b) => a == b,
     }
 }
 
@@ -41,6 +66,8 @@ fn object(id: TypeId, value: &Value) -> Value {
     match ty.name.as_ref() {
         "io.k8s.api.core.v1.PodSpec" => pod_spec(out),
         "io.k8s.api.core.v1.PodSecurityContext" => pod_security_context(out, &Map::new()),
+        "io.k8s.api.resource.v1.DeviceAttribute" => device_attribute(out),
+        "io.k8s.api.resource.v1.ResourceClaimTemplateSpec" => claim_template(out),
         _ => Value::Object(out),
     }
 }
@@ -94,6 +121,8 @@ fn go_name(json: &str) -> String {
         ("cephfs", "CephFS"),
         ("storageos", "StorageOS"),
         ("cidrs", "CIDRs"),
+        ("ips", "IPs"),
+        ("cel", "CEL"),
         ("type", "Type"),
         ("awsElasticBlockStore", "AWSElasticBlockStore"),
         ("setHostnameAsFQDN", "SetHostnameAsFQDN"),
@@ -122,6 +151,23 @@ fn go_name(json: &str) -> String {
     }
     let mut characters = json.chars();
     characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
+}
+
+/// The names tell an attribute's types from its values.
+fn device_attribute(fields: Map<String, Value>) -> Value {
+    let name = |name: String| match name.strip_suffix('s') {
+        Some(one) => format!("{one}Values"),
+        None => format!("{name}Value"),
+    };
+    fields.into_iter().map(|(field, value)| (name(field), value)).collect()
+}
+
+/// The metadata has no field of its own there.
+fn claim_template(mut fields: Map<String, Value>) -> Value {
+    let metadata = fields.shift_remove("Metadata").unwrap_or_default();
+    let mut out = metadata.as_object().cloned().unwrap_or_default();
+    out.extend(fields);
+    Value::Object(out)
 }
 
 /// Upstream keeps a pod spec's fields in another order internally, the host's namespaces within the security context.

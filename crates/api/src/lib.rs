@@ -28,6 +28,7 @@ pub mod flowcontrol;
 pub mod networking;
 pub mod node;
 pub mod rbac;
+pub mod resource;
 pub mod scheduling;
 pub mod storage;
 
@@ -91,6 +92,10 @@ pub static ALL: &[&Kind] = &[
     &storage::csi_node::KIND,
     &storage::csi_storage_capacity::KIND,
     &node::runtime_class::KIND,
+    &resource::device_class::KIND,
+    &resource::resource_claim::KIND,
+    &resource::resource_claim_template::KIND,
+    &resource::resource_slice::KIND,
     &rbac::role::KIND,
     &rbac::role_binding::KIND,
     &rbac::cluster_role::KIND,

@@ -13,12 +13,12 @@ use crate::{ALL, BODIES, find};
 use oracle::{Tally, Write};
 
 /// Equal answers known so far: a change may raise them only.
-const FLOOR_CREATED: usize = 517;
-const FLOOR_CREATES_REFUSED: usize = 505;
-const FLOOR_UPDATED: usize = 176;
-const FLOOR_UPDATES_REFUSED: usize = 106;
-const FLOOR_WARNED: usize = 745;
-const FLOOR_READ_ROWS: usize = 76;
+const FLOOR_CREATED: usize = 528;
+const FLOOR_CREATES_REFUSED: usize = 538;
+const FLOOR_UPDATED: usize = 179;
+const FLOOR_UPDATES_REFUSED: usize = 111;
+const FLOOR_WARNED: usize = 763;
+const FLOOR_READ_ROWS: usize = 80;
 
 #[test]
 fn declarations_are_complete() {

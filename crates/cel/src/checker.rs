@@ -183,7 +183,7 @@ impl Checker<'_> {
                 self.unifier.assignable(&Type::Dyn, &target);
                 Type::Dyn
             }
-            Type::Dyn | Type::Error => Type::Dyn,
+            Type::Dyn | Type::Any | Type::Error => Type::Dyn,
             other => {
                 self.report(id, format!("type '{other}' does not support field selection"));
                 Type::Dyn
@@ -361,7 +361,7 @@ impl Checker<'_> {
         };
         let object = match &ty {
             Type::Object(object) => Some(object.clone()),
-            Type::Dyn | Type::Null | Type::Timestamp | Type::Duration => None,
+            Type::Dyn | Type::Any | Type::Null | Type::Timestamp | Type::Duration => None,
             other => {
                 self.report(id, format!("'{}' is not a message type", other.runtime_name()));
                 None
@@ -391,7 +391,7 @@ impl Checker<'_> {
             Type::List(element) if fold.second.is_some() => (Type::Int, Type::clone(element)),
             Type::List(element) => (Type::clone(element), Type::Error),
             Type::Map(types) => (types.0.clone(), types.1.clone()),
-            Type::Dyn | Type::Error | Type::Variable(_) => {
+            Type::Dyn | Type::Any | Type::Error | Type::Variable(_) => {
                 self.unifier.assignable(&Type::Dyn, &range);
                 (Type::Dyn, Type::Dyn)
             }

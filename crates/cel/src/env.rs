@@ -17,6 +17,8 @@ pub struct Env {
     features: Vec<Feature>,
     /// `Object{...}` and `JSONPatch{...}` may be made.
     mutation: bool,
+    /// `cel.bind` is a macro.
+    binds: bool,
 }
 
 impl Env {
@@ -26,6 +28,7 @@ impl Env {
             variables: HashMap::new(),
             features: vec![Feature::Base, Feature::AuthorizerSelectors],
             mutation: false,
+            binds: false,
         })
     }
 
@@ -36,7 +39,7 @@ impl Env {
 
     /// Parses and checks an expression.
     pub fn compile(&self, source: &str) -> Result<Program, CompileError> {
-        let tree = parser::parse(source)?;
+        let tree = parser::parse(source, self.binds)?;
         let checked = checker::check(self, source, tree)?;
         Program::plan(self, source, checked)
     }
@@ -153,6 +156,13 @@ impl EnvBuilder {
     pub fn mutation(mut self) -> Self {
         self.0.mutation = true;
         self.0.features.push(Feature::JsonPatch);
+        self
+    }
+
+    /// With `cel.bind(name, value, result)`, in whose result the name stands for the value.
+    #[must_use]
+    pub fn bindings(mut self) -> Self {
+        self.0.binds = true;
         self
     }
 

@@ -20,6 +20,8 @@ pub use escape::{escape_name, is_reserved, unescape_name};
 pub enum Type {
     /// Known only when evaluated.
     Dyn,
+    /// The same, of what is declared to be one of a few plain types; whoever asks for a type can tell it from `Dyn`.
+    Any,
     Null,
     Bool,
     Int,
@@ -68,17 +70,18 @@ impl Type {
     }
 
     pub fn is_dyn(&self) -> bool {
-        matches!(self, Type::Dyn)
+        matches!(self, Type::Dyn | Type::Any)
     }
 
     pub(crate) fn is_dyn_or_error(&self) -> bool {
-        matches!(self, Type::Dyn | Type::Error)
+        matches!(self, Type::Dyn | Type::Any | Type::Error)
     }
 
     /// The name that values of the type give when asked.
     pub fn runtime_name(&self) -> &str {
         match self {
             Type::Dyn => "dyn",
+            Type::Any => "google.protobuf.Any",
             Type::Null => "null_type",
             Type::Bool => "bool",
             Type::Int => "int",
@@ -132,6 +135,7 @@ impl fmt::Display for Type {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Type::Null => f.write_str("null"),
+            Type::Any => f.write_str("any"),
             Type::Timestamp => f.write_str("timestamp"),
             Type::Duration => f.write_str("duration"),
             Type::List(element) => write!(f, "list({element})"),

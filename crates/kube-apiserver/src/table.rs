@@ -1,5 +1,7 @@
 //! Other shapes of objects: the Table that `kubectl get` prints, and metadata alone.
 
+use std::borrow::Cow;
+
 use api::{Kind, Version};
 use jiff::Timestamp;
 use machinery::status::Status;
@@ -96,7 +98,20 @@ pub fn of_object(
     let version = object.pointer("/metadata/resourceVersion").cloned();
     let metadata = version.map_or_else(|| json!({}), |version| json!({ "resourceVersion": version }));
     let columns = if with_columns { columns(of.0, of.1) } else { Value::Null };
-    of_rows(api_version, metadata, columns, vec![row(of, api_version, object, object, include, now)])
+    let stored = stored(of, object);
+    of_rows(api_version, metadata, columns, vec![row(of, api_version, &stored, object, include, now)])
+}
+
+/// The stored form of an object that is about to be sent: what the cells are read off.
+fn stored<'a>((kind, version): (&Kind, &Version), sent: &'a Value) -> Cow<'a, Value> {
+    match &version.convert {
+        Some(convert) if kind.custom.is_none() && !version.storage => {
+            let mut object = sent.clone();
+            (convert.to_storage)(&mut object);
+            Cow::Owned(object)
+        }
+        _ => Cow::Borrowed(sent),
+    }
 }
 
 /// An object's metadata alone.

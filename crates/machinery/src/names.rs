@@ -5,7 +5,7 @@
 
 mod network;
 
-pub use network::{cidr, cidr_legacy, ip, ip_legacy, port_number};
+pub use network::{cidr, cidr_legacy, interface_address, ip, ip_legacy, port_number};
 
 use crate::field::{Error, ErrorList, Path};
 

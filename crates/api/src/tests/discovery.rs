@@ -7,7 +7,7 @@ use super::oracle::{self, Tally, text};
 use crate::{ALL, Kind, Subresource, Verb, Version};
 
 /// Equal answers known so far: a change may raise them only.
-const FLOOR: usize = 61;
+const FLOOR: usize = 68;
 
 #[test]
 fn kinds_are_as_discovery_shows_them() {

@@ -7,8 +7,8 @@ use super::replay;
 use crate::Column;
 
 /// Equal answers known so far: a change may raise them only.
-const FLOOR_COLUMNS: usize = 39;
-const FLOOR_ROWS: usize = 38;
+const FLOOR_COLUMNS: usize = 43;
+const FLOOR_ROWS: usize = 42;
 
 const AREAS: &[&str] = &["machinery-read", "core-pods", "core-others", "apps", "auth", "network-storage", "admission"];
 

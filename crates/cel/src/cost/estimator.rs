@@ -335,11 +335,13 @@ impl<'c> Estimator<'c> {
             declaration = match (&**step, &declaration.shape) {
                 ("@items" | "@values", Shape::List { element, .. }) => element,
                 ("@items" | "@values", Shape::Map { value }) => value,
-                ("@keys", Shape::Map { .. }) => return Some(CostRange::ZERO),
+                ("@keys", Shape::Map { .. }) => return Some(CostRange::new(0, declaration.key_max)),
                 (name, Shape::Object(object)) => {
                     let keyword = || object.field(&format!("__{name}__"));
                     &object.field(name).or_else(keyword)?.declaration
                 }
+                // Whatever the key, a value has the bound that all values have.
+                (_, Shape::Map { value }) if value.ty == Type::Any => value,
                 _ => return None,
             };
         }

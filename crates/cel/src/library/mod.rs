@@ -129,7 +129,7 @@ impl Set {
 /// Whether a value may be the argument of an overload that wants this type.
 pub(crate) fn fits(value: &Value<'_>, ty: &Type) -> bool {
     match (ty, value) {
-        (Type::Dyn | Type::Param(_) | Type::Variable(_), _) => true,
+        (Type::Dyn | Type::Any | Type::Param(_) | Type::Variable(_), _) => true,
         (Type::Object(wanted), Value::Object(object)) => wanted.name == object.ty.name,
         (Type::Opaque(wanted), Value::Opaque(opaque)) => *wanted == opaque.type_name(),
         (Type::List(_), Value::List(_)) | (Type::Map(_), Value::Map(_) | Value::Fields(_)) => true,

@@ -39,6 +39,9 @@ impl Parser<'_> {
         let expanded = match target {
             None if &**function == "has" && args.len() == 1 => self.has(id, args),
             Some(target) if is_macro(function, args.len(), &target) => self.expand(id, function, target, args),
+            Some(target) if self.binds && &**function == "bind" && args.len() == 3 && is_namespace(&target) => {
+                Builder { place: self.places[id as usize], parser: self }.bind(args)
+            }
             target => {
                 let target = target.map(Box::new);
                 return Ok(Expr::new(id, Kind::Call { function: function.clone(), target, args }));
@@ -83,6 +86,10 @@ impl Parser<'_> {
             _ => build.sort_by(target, args),
         }
     }
+}
+
+fn is_namespace(target: &Expr) -> bool {
+    matches!(&target.kind, Kind::Ident(name) if &**name == "cel")
 }
 
 fn is_macro(function: &str, arguments: usize, target: &Expr) -> bool {
@@ -319,6 +326,20 @@ impl Builder<'_, '_> {
         let condition = self.literal(Literal::Bool(false))?;
         let step = self.ident(SORT_INPUT)?;
         self.fold(range, (UNUSED.into(), None), SORT_INPUT, target, condition, step, sorted)
+    }
+
+    /// `cel.bind(name, value, result)`: the result, in which the name stands for the value.
+    fn bind(&mut self, args: Vec<Expr>) -> Expanded {
+        let Ok([name, value, result]) = <[Expr; 3]>::try_from(args) else {
+            return self.node(Kind::Error);
+        };
+        let Kind::Ident(variable) = &name.kind else {
+            return misuse(name.id, "cel.bind() variable names must be simple identifiers");
+        };
+        let range = self.list(Vec::new())?;
+        let condition = self.literal(Literal::Bool(false))?;
+        let step = self.ident(variable)?;
+        self.fold(range, (UNUSED.into(), None), variable, value, condition, step, result)
     }
 
     fn copies(&mut self, of: &[Expr]) -> Result<Vec<Expr>, Failed> {

@@ -72,8 +72,8 @@ pub(crate) struct Abort(String);
 
 type Parsed = Result<Expr, Abort>;
 
-/// The tree of an expression, macros expanded.
-pub(crate) fn parse(source: &str) -> Result<Tree, CompileError> {
+/// The tree of an expression, macros expanded; with `binds` also `cel.bind`.
+pub(crate) fn parse(source: &str, binds: bool) -> Result<Tree, CompileError> {
     let size = source.chars().count();
     if size > EXPRESSION_CHARACTERS_MAX {
         let message =
@@ -91,6 +91,7 @@ pub(crate) fn parse(source: &str) -> Result<Tree, CompileError> {
         follow: vec![&[TokenKind::Eof]],
         depth: Depth::default(),
         places: Vec::new(),
+        binds,
     };
     match parser.start() {
         Ok(root) if parser.issues.is_empty() => Ok(Tree { root, places: parser.places }),
@@ -122,6 +123,8 @@ struct Parser<'s> {
     follow: Vec<&'static [TokenKind]>,
     depth: Depth,
     places: Vec<(u32, u32)>,
+    /// Whether `cel.bind` is a macro.
+    binds: bool,
 }
 
 impl<'s> Parser<'s> {

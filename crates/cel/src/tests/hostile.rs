@@ -260,6 +260,7 @@ fn try_out(source: &str) {
         .variable("xs", Type::list(Type::Int))
         .variable("m", Type::map(Type::String, Type::Dyn))
         .mutation()
+        .bindings()
         .build();
     let json = serde_json::json!({"a": [1, {"b": null}], "c": "d"});
     let mut activation = Activation::new();

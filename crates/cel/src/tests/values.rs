@@ -1,6 +1,7 @@
 //! The language itself.
 
-use super::check;
+use super::{check, eval_in};
+use crate::{Activation, Env};
 
 #[test]
 fn literals() {
@@ -328,4 +329,13 @@ fn times() {
         ("duration('1.5s').getSeconds()", "1"),
         ("duration('1.5s').getMilliseconds()", "1500"),
     ]);
+}
+
+#[test]
+fn a_name_is_bound_only_where_bindings_are_there() {
+    let env = Env::builder().bindings().build();
+    let eval = |source: &str| eval_in(&env, &Activation::new(), source);
+    assert_eq!(eval("cel.bind(a, 2, cel.bind(b, a * 3, [a, b]))"), "[2, 6]");
+    assert!(eval("cel.bind(a.b, 2, 3)").contains("cel.bind() variable names must be simple identifiers"));
+    assert!(super::eval("cel.bind(a, 2, a)").contains("undeclared reference to 'cel'"));
 }

@@ -45,6 +45,8 @@ pub struct Declaration {
     pub shape: Shape,
     /// At most so many items, entries or bytes.
     pub max: Option<u64>,
+    /// A map's keys have at most so many bytes; 0 where nothing is said.
+    pub key_max: u64,
     /// The fewest bytes of JSON that a value takes.
     pub min_bytes: u64,
 }
@@ -67,7 +69,7 @@ impl From<Type> for Declaration {
             Type::Object(object) => Shape::Object(object.clone()),
             _ => Shape::Plain,
         };
-        Declaration { ty, shape, max: None, min_bytes }
+        Declaration { ty, shape, max: None, key_max: 0, min_bytes }
     }
 }
 
@@ -113,20 +115,38 @@ impl Declaration {
     pub fn list(element: Declaration, items_max: Option<u64>, kind: ListKind) -> Self {
         let max = items_max.unwrap_or((REQUEST_BYTES_MAX - 2) / (element.min_bytes + 1));
         let ty = Type::list(element.ty.clone());
-        Declaration { ty, shape: Shape::List { element: Arc::new(element), kind }, max: Some(max), min_bytes: 2 }
+        Declaration {
+            ty,
+            shape: Shape::List { element: Arc::new(element), kind },
+            max: Some(max),
+            key_max: 0,
+            min_bytes: 2,
+        }
     }
 
     /// A map from text.
     pub fn map(value: Declaration, entries_max: Option<u64>) -> Self {
         let max = entries_max.unwrap_or((REQUEST_BYTES_MAX - 2) / (value.min_bytes + 6));
         let ty = Type::map(Type::String, value.ty.clone());
-        Declaration { ty, shape: Shape::Map { value: Arc::new(value) }, max: Some(max), min_bytes: 2 }
+        Declaration { ty, shape: Shape::Map { value: Arc::new(value) }, max: Some(max), key_max: 0, min_bytes: 2 }
     }
 
     /// An object.
     pub fn object(object: Arc<ObjectType>) -> Self {
         let min_bytes = object.min_bytes;
-        Declaration { ty: Type::Object(object.clone()), shape: Shape::Object(object), max: None, min_bytes }
+        Declaration { ty: Type::Object(object.clone()), shape: Shape::Object(object), max: None, key_max: 0, min_bytes }
+    }
+
+    /// The same with a bound of its own: bytes, items or entries.
+    #[must_use]
+    pub fn at_most(self, max: u64) -> Self {
+        Declaration { max: Some(max), ..self }
+    }
+
+    /// A map whose keys have at most so many bytes.
+    #[must_use]
+    pub fn with_keys_at_most(self, key_max: u64) -> Self {
+        Declaration { key_max, ..self }
     }
 
     /// The object type, if it is one.

@@ -164,6 +164,15 @@ impl Admit for Request {
         Some(&self.user)
     }
 
+    fn verb(&self) -> &str {
+        &self.ctx.info.verb
+    }
+
+    async fn check_access(&self, verb: &str, subresource: &str, namespace: &str, name: &str) -> Result<(), Status> {
+        let asked = Attributes::of_request(&self.user, &self.ctx.info);
+        self.server.authorizer.check(&Attributes { verb, subresource, namespace, name, ..asked }).await
+    }
+
     async fn mutate(
         &self,
         kind: &'static Kind,

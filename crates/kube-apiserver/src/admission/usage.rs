@@ -19,6 +19,11 @@ const PLAIN_COUNTS: &[&str] =
     &["configmaps", "persistentvolumeclaims", "replicationcontrollers", "resourcequotas", "secrets", "services"];
 /// Between a storage class and what of it is counted.
 const CLASS_SUFFIX: &str = ".storageclass.storage.k8s.io/";
+/// Devices of a class are counted by the class' name, and as the extended resource that the class stands for.
+const DEVICES_SUFFIX: &str = ".deviceclass.resource.k8s.io/devices";
+const DEVICES_PREFIX: &str = "requests.deviceclass.resource.kubernetes.io/";
+/// As many devices as a request for all of them can get.
+const DEVICES_MAX: i64 = 32;
 const CLAIM: [&str; 2] = ["persistentvolumeclaims", "requests.storage"];
 /// What a pod uses under both its plain name and `requests.`.
 const COMPUTE: [&str; 3] = ["cpu", "ephemeral-storage", "memory"];
@@ -59,12 +64,25 @@ pub fn measures(kind: &Kind, resource: &str) -> bool {
         return resource == "requests.storage"
             || resource.split_once(CLASS_SUFFIX).is_some_and(|(_, of)| CLAIM.contains(&of));
     }
+    if is_device_claim(kind) {
+        return resource.ends_with(DEVICES_SUFFIX) || is_extended(resource);
+    }
     is(kind, "pods")
         && (resource == "pods"
             || COMPUTE.contains(&resource)
             || resource.starts_with("hugepages-")
             || resource.starts_with("limits.")
             || (resource.starts_with("requests.") && resource != "requests.storage"))
+}
+
+fn is_device_claim(kind: &Kind) -> bool {
+    kind.group == "resource.k8s.io" && kind.plural == "resourceclaims"
+}
+
+/// Whether a quota's resource is an extended one.
+fn is_extended(resource: &str) -> bool {
+    let foreign = resource.contains('/') && !resource.contains("kubernetes.io/");
+    resource.starts_with(DEVICES_PREFIX) || foreign && resource.starts_with("requests.")
 }
 
 /// Whether a write to this part of an object can change what it uses.
@@ -83,6 +101,9 @@ pub fn usage(kind: &Kind, object: &Value) -> Usage {
     }
     if is(kind, "persistentvolumeclaims") {
         add_claim(object, &mut usage);
+    }
+    if is_device_claim(kind) {
+        add_devices(object, &mut usage);
     }
     if is(kind, "pods") && !has_ended(object) {
         usage.insert("pods".to_owned(), one());
@@ -132,6 +153,40 @@ fn add_claim(claim: &Value, usage: &mut Usage) {
             usage.insert(format!("{class}{CLASS_SUFFIX}requests.storage"), size.clone());
         }
         usage.insert("requests.storage".to_owned(), size);
+    }
+}
+
+/// What a claim's devices of a class count as when the class stands for an extended resource.
+pub fn add_extended(usage: &mut Usage, extended_of: impl Fn(&str) -> Option<String>) {
+    let devices = usage.iter().filter_map(|(name, amount)| Some((name.strip_suffix(DEVICES_SUFFIX)?, amount)));
+    let named =
+        devices.filter_map(|(class, amount)| Some((format!("requests.{}", extended_of(class)?), amount.clone())));
+    let extended: Vec<(String, Quantity)> = named.collect();
+    for (name, amount) in extended {
+        add(usage, &Usage::from([(name, amount)]));
+    }
+}
+
+/// Of alternatives each class counts with the most that it may come to.
+fn add_devices(claim: &Value, usage: &mut Usage) {
+    for request in object::list(claim, "/spec/devices/requests") {
+        let mut most: BTreeMap<&str, i64> = BTreeMap::new();
+        let alternatives = object::list(request, "/firstAvailable");
+        let exactly = request.get("exactly").filter(|exactly| exactly.is_object() && alternatives.is_empty());
+        for wanted in alternatives.iter().chain(exactly) {
+            let devices = match object::text(wanted, "/allocationMode") {
+                "ExactCount" => object::number(wanted, "/count").unwrap_or(0),
+                "All" => DEVICES_MAX,
+                _ => 0,
+            };
+            let class = most.entry(object::text(wanted, "/deviceClassName")).or_default();
+            *class = devices.max(*class);
+        }
+        for (class, devices) in most {
+            for name in [format!("{class}{DEVICES_SUFFIX}"), format!("{DEVICES_PREFIX}{class}")] {
+                add(usage, &Usage::from([(name, Quantity::new(devices, Format::DecimalSI))]));
+            }
+        }
     }
 }
 

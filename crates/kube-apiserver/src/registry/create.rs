@@ -7,8 +7,8 @@ use serde_json::Value;
 use store::{Precondition, WriteError};
 
 use super::{
-    Admit, Outcome, Registry, WriteOptions, encode, group_kind, group_resource, keys, managed_fields, now, object,
-    strategies, write_failed,
+    Admit, Outcome, Part, Registry, WriteOptions, encode, group_kind, group_resource, keys, managed_fields, now,
+    object, strategies, write_failed,
 };
 use crate::admission::Operation;
 
@@ -68,7 +68,8 @@ impl Registry {
         if kind.generation && object::number(&object, "/metadata/generation").is_none() {
             object::set_metadata(&mut object, "generation", Some(1.into()));
         }
-        let errors = options.check(kind, &object, None);
+        let mut errors = strategy.check(self, admit, Part::WHOLE, &object, None).await;
+        errors.extend(options.check(kind, &object, None));
         if !errors.is_empty() {
             return Err(Status::invalid(&group_kind(kind), object::name(&object), errors));
         }

@@ -84,6 +84,16 @@ pub trait Admit: Send + Sync {
         None
     }
 
+    /// The verb of the request that asks.
+    fn verb(&self) -> &str {
+        ""
+    }
+
+    /// The refusal, if who asks may not do this to another subresource of what the request is about.
+    async fn check_access(&self, _verb: &str, _subresource: &str, _namespace: &str, _name: &str) -> Result<(), Status> {
+        Ok(())
+    }
+
     /// May change the new object.
     async fn mutate(
         &self,

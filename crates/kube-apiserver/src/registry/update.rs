@@ -86,6 +86,11 @@ impl Part {
         Self { rules: Rules::Own { prepare, validate }, allocates: false }
     }
 
+    /// Whether this is the status subresource.
+    pub fn is_status(self) -> bool {
+        matches!(self.rules, Rules::Status)
+    }
+
     fn prepare(self, kind: &Kind, new: &mut Value, old: &Value) -> Result<(), Status> {
         match self.rules {
             Rules::Whole => kind.prepare_update(new, old),
@@ -179,10 +184,11 @@ impl Registry {
         } else {
             Default::default()
         };
-        let errors = match part.rules {
+        let mut errors = strategy.check(self, admit, part, &new, Some(&old)).await;
+        errors.extend(match part.rules {
             Rules::Whole => options.check(kind, &new, Some(&old)),
             _ => part.validate(kind, &new, &old),
-        };
+        });
         if !errors.is_empty() {
             return Err(Status::invalid(&group_kind(kind), name, errors));
         }

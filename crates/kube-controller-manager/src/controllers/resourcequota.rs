@@ -14,6 +14,7 @@ use client::reflector::{Collection, list};
 use client::{ApiError, BoxFuture, Change, Controller, Intent, Key, Object, Outside, Plan, Sources, View};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, ResourceQuota, ResourceQuotaStatus, Service};
+use k8s_openapi::api::resource::v1::{DeviceClass, ResourceClaim};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as ApiQuantity;
 use machinery::quantity::Quantity;
 
@@ -25,6 +26,7 @@ const RESYNC_PERIOD: Duration = Duration::from_secs(300);
 /// Kinds that quotas also know by their plain name.
 const PLAIN_COUNTS: [&str; 4] = ["configmaps", "replicationcontrollers", "resourcequotas", "secrets"];
 const CLAIMS: &str = "persistentvolumeclaims";
+const DEVICE_CLAIMS: &str = "resourceclaims.resource.k8s.io";
 
 /// The controller.
 pub struct ResourceQuotas {
@@ -34,6 +36,12 @@ pub struct ResourceQuotas {
 
 /// The claims of storage in the quota's namespace, if it counts them.
 pub struct Claims(pub Vec<PersistentVolumeClaim>);
+
+/// The claims of devices in the quota's namespace, if it counts those, and the classes that there are.
+pub struct DeviceClaims {
+    pub claims: Vec<ResourceClaim>,
+    pub classes: Vec<DeviceClass>,
+}
 
 impl Controller for ResourceQuotas {
     const NAME: &'static str = "resourcequota";
@@ -64,6 +72,7 @@ impl Controller for ResourceQuotas {
                         name == counted
                             || (resource.group.is_empty() && name == resource.plural)
                             || (group_resource == CLAIMS && usage::is_claim_resource(name))
+                            || (group_resource == DEVICE_CLAIMS && usage::is_device_resource(name))
                     };
                     counting(view, &gone.namespace, counts)
                 }
@@ -89,6 +98,16 @@ impl Controller for ResourceQuotas {
                 let path = format!("/api/v1/namespaces/{}/{CLAIMS}", key.namespace);
                 let (claims, _) = list::<PersistentVolumeClaim>(&outside.client, &Collection::all(path)).await?;
                 view.put(Arc::new(Claims(claims)));
+            }
+            let counts_devices =
+                quotas.get(key).is_some_and(|quota| hard(quota).keys().any(|name| usage::is_device_resource(name)));
+            if counts_devices && serves(&discovered, DEVICE_CLAIMS) {
+                let group = "/apis/resource.k8s.io/v1";
+                let claims = Collection::all(format!("{group}/namespaces/{}/resourceclaims", key.namespace));
+                let (claims, _) = list::<ResourceClaim>(&outside.client, &claims).await?;
+                let classes = Collection::all(format!("{group}/deviceclasses"));
+                let (classes, _) = list::<DeviceClass>(&outside.client, &classes).await?;
+                view.put(Arc::new(DeviceClaims { claims, classes }));
             }
             view.put(discovered);
             Ok(())
@@ -145,11 +164,17 @@ fn used(view: &View, quota: &ResourceQuota, now: Timestamp) -> Usage {
             usage::add(&mut sum, usage::of_claim(claim));
         }
     }
+    if let Some(devices) = view.extra::<DeviceClaims>().filter(|_| !scoped) {
+        for claim in &devices.claims {
+            usage::add(&mut sum, usage::of_device_claim(claim, &devices.classes));
+        }
+    }
     let amount = |name: &String| -> Option<Quantity> {
         if name == "count/pods"
             || usage::is_pod_resource(name)
             || usage::is_service_resource(name)
             || usage::is_claim_resource(name)
+            || usage::is_device_resource(name)
         {
             return Some(sum.get(name).cloned().unwrap_or_else(|| usage::count(0)));
         }

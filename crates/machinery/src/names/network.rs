@@ -49,6 +49,22 @@ pub fn cidr_legacy(value: &str) -> Vec<String> {
     }
 }
 
+/// The address of an interface with the length of its network's prefix: `10.9.8.7/24`, as it is printed.
+pub fn interface_address(value: &str) -> Vec<String> {
+    let Some((address, length)) = parse_cidr_sloppy(value) else {
+        return vec!["must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)".to_owned()];
+    };
+    // An IPv4 address within an IPv6 one is printed as what it is.
+    let canonical = match address {
+        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
+            Some(v4) => format!("{v4}/{}", length.saturating_sub(96)),
+            None => format!("{v6}/{length}"),
+        },
+        IpAddr::V4(v4) => format!("{v4}/{length}"),
+    };
+    if value == canonical { Vec::new() } else { vec![format!("must be in canonical form ({canonical:?})")] }
+}
+
 /// A port: 1 to 65535.
 pub fn port_number(value: i64) -> Vec<String> {
     super::in_range(value, 1, 65535)

@@ -7,6 +7,7 @@ mod types;
 use cel::Type;
 
 pub use compiler::{Compiler, Fault};
+pub(crate) use types::text as type_text;
 
 /// The variable whose fields are the variables of a policy.
 pub const VARIABLES: &str = "variables";

@@ -2,6 +2,7 @@
 //! checks and warnings of a spec are shared with them ([`default`], [`validate`], [`warnings`]).
 
 pub mod affinity;
+mod claims;
 mod columns;
 mod containers;
 pub mod default;
@@ -20,6 +21,7 @@ pub mod volumes;
 pub mod warnings;
 
 pub use affinity::{node_selector, taint_effect};
+pub use resources::is_extended as is_extended_resource;
 pub use status::qos_class;
 
 use k8s_openapi::api::core::v1::{Affinity, Pod, PodAffinityTerm};

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodSpec, PodStatus};
 use machinery::field::{Error, ErrorList, Path};
 use serde_json::{Value, json};
 
-use super::resources;
+use super::{claims, resources};
 use crate::{checks, strategy};
 
 /// A new pod is pending, and blocked while it has scheduling gates.
@@ -128,6 +128,7 @@ pub fn update(new: &Pod, old: &Pod) -> ErrorList {
     ));
     errors.extend(host_ips(status, &path));
     errors.extend(pod_ips(status, &path.child("podIPs")));
+    errors.extend(claims::statuses(status, &spec, &path));
     errors
 }
 

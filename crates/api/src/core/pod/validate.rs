@@ -1,12 +1,12 @@
 //! A pod's spec as a whole, alone or as a template; and what holds only for a pod itself.
 
-use k8s_openapi::api::core::v1::{Pod, PodResourceClaim, PodSpec, PodTemplateSpec};
+use k8s_openapi::api::core::v1::{Pod, PodSpec, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use machinery::field::{Error, ErrorList, Path};
 use machinery::names;
 
 use super::containers::{self, Scope};
-use super::{affinity, resources, security, volumes};
+use super::{affinity, claims, resources, security, volumes};
 use crate::checks;
 
 const DNS_POLICIES: &[&str] = &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
@@ -96,7 +96,7 @@ pub fn template(template: &PodTemplateSpec, path: &Path) -> ErrorList {
 pub fn spec(spec: &PodSpec, path: &Path) -> ErrorList {
     let (mut errors, sound) = volumes::validate(spec.volumes.as_deref().unwrap_or(&[]), &path.child("volumes"));
     let pod_claims = spec.resource_claims.as_deref().unwrap_or(&[]);
-    errors.extend(resource_claims(pod_claims, &path.child("resourceClaims")));
+    errors.extend(claims::of_spec(pod_claims, &path.child("resourceClaims")));
     let claims: Vec<&str> = pod_claims.iter().map(|claim| claim.name.as_str()).collect();
     let init = spec.init_containers.as_deref().unwrap_or(&[]);
     let scope = Scope {
@@ -225,35 +225,6 @@ fn scheduling_gates(spec: &PodSpec, path: &Path) -> ErrorList {
         errors.extend(checks::qualified_name(&gate.name, &at));
         if gates[..i].iter().any(|other| other.name == gate.name) {
             errors.push(Error::duplicate(&at, &gate.name));
-        }
-    }
-    errors
-}
-
-fn resource_claims(claims: &[PodResourceClaim], path: &Path) -> ErrorList {
-    let mut errors = ErrorList::new();
-    for (i, claim) in claims.iter().enumerate() {
-        let at = path.index(i);
-        if claim.name.is_empty() {
-            errors.push(Error::required(&at.child("name"), ""));
-        } else if claims[..i].iter().any(|other| other.name == claim.name) {
-            errors.push(Error::duplicate(&at.child("name"), &claim.name));
-        } else {
-            errors.extend(checks::dns_label(&claim.name, &at.child("name")));
-        }
-        match (&claim.resource_claim_name, &claim.resource_claim_template_name) {
-            (Some(_), Some(_)) => {
-                let shown = crate::internal::shown("io.k8s.api.core.v1.PodResourceClaim", claim);
-                let detail = "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified";
-                errors.push(Error::invalid(&at, shown, detail));
-            }
-            (None, None) => {
-                let shown = crate::internal::shown("io.k8s.api.core.v1.PodResourceClaim", claim);
-                let detail = "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`";
-                errors.push(Error::invalid(&at, shown, detail));
-            }
-            (Some(name), None) => errors.extend(checks::dns_subdomain(name, &at.child("resourceClaimName"))),
-            (None, Some(name)) => errors.extend(checks::dns_subdomain(name, &at.child("resourceClaimTemplateName"))),
         }
     }
     errors

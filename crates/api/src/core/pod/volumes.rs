@@ -286,20 +286,7 @@ fn ephemeral(volume: &EphemeralVolumeSource, path: &Path) -> ErrorList {
     let Some(template) = &volume.volume_claim_template else { return vec![Error::required(&at, "")] };
     let mut errors = ErrorList::new();
     if let Some(metadata) = &template.metadata {
-        let at = at.child("metadata");
-        let set = [
-            ("name", metadata.name.is_some()),
-            ("generateName", metadata.generate_name.is_some()),
-            ("namespace", metadata.namespace.is_some()),
-            ("uid", metadata.uid.is_some()),
-            ("resourceVersion", metadata.resource_version.is_some()),
-            ("finalizers", metadata.finalizers.is_some()),
-            ("ownerReferences", metadata.owner_references.is_some()),
-        ];
-        for (field, _) in set.iter().filter(|(_, set)| *set) {
-            errors.push(Error::forbidden(&at.child(field), "cannot be set"));
-        }
-        errors.extend(checks::labels(metadata.labels.as_ref(), &at.child("labels")));
+        errors.extend(checks::template_metadata(metadata, &at.child("metadata")));
     }
     errors.extend(claim_spec(&template.spec, &at.child("spec")));
     errors

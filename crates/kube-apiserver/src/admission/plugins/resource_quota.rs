@@ -79,9 +79,9 @@ fn charge(review: &Review<'_>, quota: &Value, object: &Value) -> Result<Option<U
         let message = format!("status unknown for quota: {name}, resources: {}", unknown.join(","));
         return Err(review.forbidden(Some(object), message));
     }
-    let mut delta = quota::usage(review.kind, object);
+    let mut delta = measure(review, object);
     if let Some(old) = review.old.filter(|old| quota::in_scope(quota, review.kind, old)) {
-        for (resource, before) in quota::usage(review.kind, old) {
+        for (resource, before) in measure(review, old) {
             let now = delta.remove(&resource).unwrap_or_default();
             delta.insert(resource, now.sub(&before));
         }
@@ -109,6 +109,18 @@ fn charge(review: &Review<'_>, quota: &Value, object: &Value) -> Result<Option<U
         return Err(review.forbidden(Some(object), message));
     }
     Ok((!delta.is_empty()).then_some(delta))
+}
+
+/// What an object uses, also of what device classes stand for.
+fn measure(review: &Review<'_>, object: &Value) -> Usage {
+    let mut usage = quota::usage(review.kind, object);
+    if let Some((classes, _)) = api::find("resource.k8s.io", "v1", "deviceclasses") {
+        quota::add_extended(&mut usage, |class| {
+            let class = review.server.registry.get(classes, "", class).ok()?;
+            Some(object::text(&class, "/spec/extendedResourceName").to_owned()).filter(|name| !name.is_empty())
+        });
+    }
+    usage
 }
 
 /// Moves the accounts. When a later one turns out to have moved meanwhile, the earlier stay charged until the controller

@@ -1,5 +1,6 @@
 //! Plugins at work in a server, a file for each family.
 
+mod devices;
 mod images;
 mod optional;
 mod storage;

@@ -108,6 +108,47 @@ async fn objects_are_the_same_from_either_form() {
     }
 }
 
+/// Parameters of drivers are JSON within protobuf, attributes and capacities are maps of messages.
+#[tokio::test]
+async fn devices_are_the_same_from_either_form() {
+    let h = Harness::new().await;
+    let opaque = json!({ "driver": "d.io", "parameters": { "mode": "fast", "n": [1, 2.5, null] } });
+    let selectors = json!([{ "cel": { "expression": "device.driver == 'd.io'" } }]);
+    let class = json!({ "kind": "DeviceClass", "apiVersion": "resource.k8s.io/v1", "metadata": { "name": "a" },
+        "spec": { "selectors": selectors, "config": [{ "opaque": opaque }], "extendedResourceName": "d.io/gpu" } });
+    let claim = json!({ "kind": "ResourceClaim", "apiVersion": "resource.k8s.io/v1", "metadata": { "name": "a" },
+        "spec": { "devices": {
+            "requests": [
+                { "name": "r", "exactly": { "deviceClassName": "a", "count": 2, "selectors": selectors,
+                    "tolerations": [{ "key": "k", "operator": "Exists", "tolerationSeconds": 5 }],
+                    "capacity": { "requests": { "memory": "1Gi" } } } },
+                { "name": "s", "firstAvailable": [{ "name": "x", "deviceClassName": "a", "allocationMode": "All" }] },
+            ],
+            "constraints": [{ "requests": ["r"], "matchAttribute": "d.io/numa" }],
+            "config": [{ "requests": ["s/x"], "opaque": opaque }],
+        } } });
+    let slice = json!({ "kind": "ResourceSlice", "apiVersion": "resource.k8s.io/v1", "metadata": { "name": "a" },
+        "spec": { "driver": "d.io", "nodeName": "n", "pool": { "name": "p", "generation": 1, "resourceSliceCount": 1 },
+            "devices": [{ "name": "d", "allowMultipleAllocations": true,
+                "attributes": { "d.io/numa": { "int": 0 }, "fast": { "bool": false }, "model": { "string": "" } },
+                "capacity": { "memory": { "value": "4Gi", "requestPolicy": {
+                    "default": "1Gi", "validRange": { "min": "1Gi", "step": "1Gi" } } } },
+                "consumesCounters": [{ "counterSet": "c", "counters": { "slots": { "value": "1" } } }],
+                "taints": [{ "key": "k", "effect": "NoExecute", "timeAdded": "2026-01-01T00:00:00Z" }],
+            }] } });
+    for (path, object) in [("deviceclasses", class), ("namespaces/ns/resourceclaims", claim), ("resourceslices", slice)]
+    {
+        let path = format!("/apis/resource.k8s.io/v1/{path}?dryRun=All");
+        let mut from_json = h.post(&path, object.clone()).await.expect(201);
+        let mut from_protobuf = h.exchange("POST", &path, body(&object)).await.expect(201);
+        for answer in [&mut from_json, &mut from_protobuf] {
+            answer["metadata"]["uid"].take();
+            answer["metadata"]["creationTimestamp"].take();
+        }
+        assert_eq!(from_protobuf, from_json);
+    }
+}
+
 #[tokio::test]
 async fn every_verb_and_subresource_takes_it() {
     let h = Harness::new().await;

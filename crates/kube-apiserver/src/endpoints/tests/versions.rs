@@ -99,3 +99,19 @@ async fn old_versions_are_taken_and_answered_in_their_own_shape() {
         assert_eq!(written["metadata"]["resourceVersion"], again["metadata"]["resourceVersion"], "{}", case.old);
     }
 }
+
+#[tokio::test]
+async fn a_row_shows_the_same_in_every_version() {
+    let h = Harness::new().await;
+    let spec = json!({ "scaleTargetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "d" },
+        "maxReplicas": 5, "targetCPUUtilizationPercentage": 70 });
+    let path = "/apis/autoscaling/v1/namespaces/ns/horizontalpodautoscalers";
+    let headers = [("accept", "application/json;as=Table;v=v1;g=meta.k8s.io"), ("content-type", "application/json")];
+    let object = json!({ "metadata": { "name": "a" }, "spec": spec });
+    let made = h.send("POST", path, &headers, object.to_string()).await.expect(201);
+    assert_eq!(made["rows"][0]["cells"][2], "cpu: <unknown>/70%");
+    for path in [path.to_owned(), format!("{path}/a"), format!("{}/a", path.replace("v1", "v2"))] {
+        let read = h.send("GET", &path, &headers[..1], "").await.expect(200);
+        assert_eq!(read["rows"][0]["cells"], made["rows"][0]["cells"], "{path}");
+    }
+}

@@ -10,6 +10,8 @@ mod event;
 mod ip_address;
 mod namespace;
 mod pod;
+mod resource_claim;
+mod resource_slice;
 mod returned;
 mod service;
 
@@ -18,11 +20,12 @@ use std::time::Duration;
 use api::Kind;
 use async_trait::async_trait;
 use jiff::Timestamp;
+use machinery::field::ErrorList;
 use machinery::status::Status;
 use serde_json::Value;
 
 use super::allocator::Reservation;
-use super::{Registry, object};
+use super::{Admit, Part, Registry, object};
 use crate::UserInfo;
 
 /// The additional work of one kind. Every method has the answer of a kind that needs none.
@@ -41,6 +44,11 @@ pub trait Strategy: Send + Sync {
 
     /// Writes into a new object what only the server can tell of it: who makes it.
     fn fill(&self, _new: &mut Value, _user: Option<&UserInfo>) {}
+
+    /// What is wrong with a write by who writes it and by what else there is, beside what is wrong with the object itself.
+    async fn check(&self, _: &Registry, _: &dyn Admit, _part: Part, _new: &Value, _old: Option<&Value>) -> ErrorList {
+        ErrorList::new()
+    }
 
     /// Writes into an updated object when what changes does so.
     fn stamp(&self, _new: &mut Value, _old: &Value, _now: Timestamp) {}
@@ -112,6 +120,10 @@ static STRATEGIES: &[(&str, &str, &dyn Strategy)] = &[
     ("", "podtemplates", &returned::Returned),
     ("", "resourcequotas", &returned::Returned),
     ("", "serviceaccounts", &returned::Returned),
+    ("resource.k8s.io", "deviceclasses", &returned::Returned),
+    ("resource.k8s.io", "resourceclaims", &resource_claim::ResourceClaimStrategy),
+    ("resource.k8s.io", "resourceclaimtemplates", &resource_claim::ResourceClaimTemplateStrategy),
+    ("resource.k8s.io", "resourceslices", &resource_slice::ResourceSliceStrategy),
     ("storage.k8s.io", "csidrivers", &returned::Returned),
     ("storage.k8s.io", "csinodes", &returned::Returned),
     ("storage.k8s.io", "storageclasses", &returned::Returned),

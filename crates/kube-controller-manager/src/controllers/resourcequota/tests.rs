@@ -194,6 +194,41 @@ fn claims_count_in_all_and_by_class() {
 }
 
 #[test]
+fn devices_count_under_all_names_of_their_class() {
+    let claim = |name: &str, requests: Value| -> ResourceClaim {
+        object(json!({"metadata": {"name": name}, "spec": {"devices": {"requests": requests}}}))
+    };
+    let class = object(json!({"metadata": {"name": "gpu"}, "spec": {"extendedResourceName": "example.com/gpu"}}));
+    let claims = vec![
+        claim(
+            "a",
+            json!([{"name": "r", "exactly": {"deviceClassName": "gpu", "allocationMode": "ExactCount", "count": 2}}]),
+        ),
+        claim(
+            "b",
+            json!([{"name": "r", "firstAvailable": [
+                {"name": "x", "deviceClassName": "gpu", "allocationMode": "ExactCount", "count": 1},
+                {"name": "y", "deviceClassName": "gpu", "allocationMode": "ExactCount", "count": 3},
+                {"name": "z", "deviceClassName": "nic", "allocationMode": "All"},
+            ]}]),
+        ),
+    ];
+    let hard = json!({"hard": {"gpu.deviceclass.resource.k8s.io/devices": "9", "nic.deviceclass.resource.k8s.io/devices": "40",
+        "requests.deviceclass.resource.kubernetes.io/gpu": "9", "requests.example.com/gpu": "9", "requests.example.com/nic": "9"}});
+    let view = View::new()
+        .with([quota(hard, json!({}))])
+        .with(Vec::<Pod>::new())
+        .with(Vec::<Service>::new())
+        .with(Vec::<Node>::new())
+        .with_extra(discovered())
+        .with_extra(DeviceClaims { claims, classes: vec![class] });
+    let plan = ResourceQuotas { monitors: Monitors::new() }.reconcile(&view, &Key::new("n", "q"), at(1000));
+    let expected = json!({"gpu.deviceclass.resource.k8s.io/devices": "5", "nic.deviceclass.resource.k8s.io/devices": "32",
+        "requests.deviceclass.resource.kubernetes.io/gpu": "5", "requests.example.com/gpu": "5", "requests.example.com/nic": "0"});
+    assert_eq!(body(&plan, 0)["status"]["used"], expected);
+}
+
+#[test]
 fn scopes_pick_pods() {
     let busy = a_pod("busy", json!([{"name": "c", "resources": {"requests": {"cpu": "1"}}}]));
     let timed = with(plain("timed"), "/spec/activeDeadlineSeconds", json!(5));

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{
     Affinity, Container, PersistentVolumeClaim, Pod, PodAffinityTerm, ResourceQuota, ResourceRequirements, Service,
 };
+use k8s_openapi::api::resource::v1::{DeviceClass, DeviceRequest, ResourceClaim};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as ApiQuantity;
 use machinery::quantity::{Format, Quantity};
 
@@ -17,6 +18,12 @@ pub type Usage = BTreeMap<String, Quantity>;
 /// What a pod uses under both its plain name and `requests.`.
 const COMPUTE: [&str; 3] = ["cpu", "ephemeral-storage", "memory"];
 const CLASS_INFIX: &str = ".storageclass.storage.k8s.io/";
+
+/// Devices of a class are counted by the class' name, and as the extended resource that the class stands for.
+const DEVICES_SUFFIX: &str = ".deviceclass.resource.k8s.io/devices";
+const DEVICES_PREFIX: &str = "requests.deviceclass.resource.kubernetes.io/";
+/// As many devices as a request for all of them can get.
+const DEVICES_MAX: i64 = 32;
 
 /// A whole number of things.
 pub fn count(things: usize) -> Quantity {
@@ -53,6 +60,14 @@ pub fn is_service_resource(resource: &str) -> bool {
 /// Whether this resource is one that claims of storage use.
 pub fn is_claim_resource(resource: &str) -> bool {
     matches!(resource, "requests.storage" | "persistentvolumeclaims") || resource.contains(CLASS_INFIX)
+}
+
+/// Whether this resource is one that claims of devices use.
+pub fn is_device_resource(resource: &str) -> bool {
+    let foreign = resource.contains('/') && !resource.contains("kubernetes.io/");
+    resource.ends_with(DEVICES_SUFFIX)
+        || resource.starts_with(DEVICES_PREFIX)
+        || foreign && resource.starts_with("requests.")
 }
 
 /// Whether a pod still uses anything: it has not ended, nor should it have ended by now.
@@ -116,6 +131,42 @@ pub fn of_claim(claim: &PersistentVolumeClaim) -> Usage {
         add(&mut usage, of_class);
     }
     usage
+}
+
+/// What a claim of devices uses of each class, under all names that the class has.
+pub fn of_device_claim(claim: &ResourceClaim, classes: &[DeviceClass]) -> Usage {
+    let mut usage = Usage::new();
+    for request in claim.spec.devices.iter().flat_map(|devices| devices.requests.iter().flatten()) {
+        for (class, devices) in devices_by_class(request) {
+            let mut names = vec![format!("{class}{DEVICES_SUFFIX}"), format!("{DEVICES_PREFIX}{class}")];
+            let declared = classes.iter().find(|declared| declared.metadata.name.as_deref() == Some(class));
+            let extended = declared.and_then(|declared| declared.spec.extended_resource_name.as_deref());
+            names.extend(extended.map(|name| format!("requests.{name}")));
+            for name in names {
+                add(&mut usage, Usage::from([(name, Quantity::new(devices, Format::DecimalSI))]));
+            }
+        }
+    }
+    usage
+}
+
+/// Of alternatives each class counts with the most that it may come to.
+fn devices_by_class(request: &DeviceRequest) -> BTreeMap<&str, i64> {
+    let alternatives = request.first_available.as_deref().unwrap_or_default();
+    let exactly = request.exactly.iter().filter(|_| alternatives.is_empty());
+    let exactly = exactly.map(|exactly| (&exactly.device_class_name, &exactly.allocation_mode, exactly.count));
+    let alternatives = alternatives.iter().map(|item| (&item.device_class_name, &item.allocation_mode, item.count));
+    let mut most = BTreeMap::new();
+    for (class, mode, count) in alternatives.chain(exactly) {
+        let devices = match mode.as_deref() {
+            Some("ExactCount") => count.unwrap_or(0),
+            Some("All") => DEVICES_MAX,
+            _ => 0,
+        };
+        let class: &mut i64 = most.entry(class.as_str()).or_default();
+        *class = devices.max(*class);
+    }
+    most
 }
 
 #[derive(Clone, Copy)]
