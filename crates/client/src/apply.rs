@@ -128,6 +128,11 @@ impl Applier {
                 let path = with_subresource(target, *subresource);
                 (Method::PATCH, path, Some(("application/merge-patch+json", patch.clone())))
             }
+            Action::Apply { target, subresource, manager, body } => {
+                let path = with_subresource(target, *subresource);
+                let path = format!("{path}?fieldManager={}&force=true", request::query_escape(manager));
+                (Method::PATCH, path, Some(("application/apply-patch+yaml", body.clone())))
+            }
             Action::Delete { target, resource_version, grace_period_seconds, propagation } => {
                 let options = delete_options(&target.uid, *resource_version, *grace_period_seconds, *propagation);
                 (Method::DELETE, target.path(), Some(("application/json", options)))
@@ -163,7 +168,7 @@ fn describe(action: &Action) -> (&'static str, &str) {
     match action {
         Action::Create { target, .. } => ("create", &target.resource.plural),
         Action::Update { target, .. } => ("update", &target.resource.plural),
-        Action::Patch { target, .. } => ("patch", &target.resource.plural),
+        Action::Patch { target, .. } | Action::Apply { target, .. } => ("patch", &target.resource.plural),
         Action::Delete { target, .. } => ("delete", &target.resource.plural),
         Action::DeleteCollection { resource, .. } => ("deletecollection", &resource.plural),
         Action::Event(_) => ("event", "events"),
@@ -220,7 +225,10 @@ struct AnswerMeta {
 
 fn written(action: &Action, answer: &[u8]) -> Option<Written> {
     let (target, deleted) = match action {
-        Action::Create { target, .. } | Action::Update { target, .. } | Action::Patch { target, .. } => (target, false),
+        Action::Create { target, .. }
+        | Action::Update { target, .. }
+        | Action::Patch { target, .. }
+        | Action::Apply { target, .. } => (target, false),
         Action::Delete { target, .. } => (target, true),
         Action::DeleteCollection { .. } | Action::Event(_) => return None,
     };

@@ -105,6 +105,8 @@ pub enum Action {
     Update { target: Target, subresource: Option<&'static str>, body: Value },
     /// Merge patch; preconditions (uid, resourceVersion) stand in the patch.
     Patch { target: Target, subresource: Option<&'static str>, patch: Value },
+    /// Server-side apply, by this field manager and against all others.
+    Apply { target: Target, subresource: Option<&'static str>, manager: &'static str, body: Value },
     /// DELETE with uid and, if given, resourceVersion as preconditions.
     Delete {
         target: Target,
@@ -238,6 +240,24 @@ impl Intent {
             metadata["resourceVersion"] = json!(resource_version.to_string());
         }
         Self::new(Action::Patch { target, subresource, patch })
+    }
+
+    /// Applies a status as this field manager, which takes what it names from all others.
+    pub fn apply_status<K: Object + kube::Resource<DynamicType = ()>>(
+        object: &K,
+        manager: &'static str,
+        status: Value,
+    ) -> Self {
+        let target = Target::of(object);
+        let mut metadata = json!({"name": target.name});
+        if !target.namespace.is_empty() {
+            metadata["namespace"] = json!(target.namespace);
+        }
+        let body = json!({
+            "apiVersion": target.resource.api_version(), "kind": target.resource.kind, "metadata": metadata,
+            "status": status,
+        });
+        Self::new(Action::Apply { target, subresource: Some("status"), manager, body })
     }
 
     /// Deletes an object on condition of its uid.

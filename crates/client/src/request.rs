@@ -162,7 +162,7 @@ async fn collect(body: Body) -> Result<Bytes, ApiError> {
     Ok(body.collect().await.map_err(|error| ApiError::Transport(error.to_string()))?.to_bytes())
 }
 
-/// Escapes a value for use in a query.
+/// Escapes a value for use in a query, or as one step of a path.
 pub fn query_escape(value: &str) -> String {
     let mut escaped = String::with_capacity(value.len());
     for byte in value.bytes() {

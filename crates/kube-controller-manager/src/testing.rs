@@ -54,6 +54,10 @@ pub fn lines(plan: &Plan) -> Vec<String> {
                 let sub = subresource.map(|sub| format!("/{sub}")).unwrap_or_default();
                 format!("patch {}{sub} {}/{}", target.resource.plural, target.namespace, target.name)
             }
+            Action::Apply { target, subresource, .. } => {
+                let sub = subresource.map(|sub| format!("/{sub}")).unwrap_or_default();
+                format!("apply {}{sub} {}/{}", target.resource.plural, target.namespace, target.name)
+            }
             Action::Delete { target, .. } => {
                 format!("delete {} {}/{}", target.resource.plural, target.namespace, target.name)
             }
@@ -70,6 +74,7 @@ pub fn body(plan: &Plan, n: usize) -> Value {
     match &plan.writes[n].action {
         Action::Create { body, .. } | Action::Update { body, .. } => body.clone(),
         Action::Patch { patch, .. } => patch.clone(),
+        Action::Apply { body, .. } => body.clone(),
         other => panic!("{other:?} has no body"),
     }
 }

@@ -149,6 +149,39 @@ impl Declaration {
         Declaration { key_max, ..self }
     }
 
+    /// The same with each object named after its place below `name`, so that messages tell one from another.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Self {
+        let mut ty = self.ty.clone();
+        let shape = match &self.shape {
+            Shape::Plain | Shape::IntOrString => self.shape.clone(),
+            Shape::List { element, kind } => {
+                let element = element.named(&format!("{name}.@idx"));
+                ty = Type::list(element.ty.clone());
+                Shape::List { element: Arc::new(element), kind: kind.clone() }
+            }
+            Shape::Map { value } => {
+                let value = value.named(&format!("{name}.@elem"));
+                ty = Type::map(Type::String, value.ty.clone());
+                Shape::Map { value: Arc::new(value) }
+            }
+            Shape::Object(object) => {
+                let field = |(key, field): (&String, &Field)| {
+                    let declaration = field.declaration.named(&format!("{name}.{key}"));
+                    (key.clone(), Field { name: field.name.clone(), declaration })
+                };
+                let object = Arc::new(ObjectType {
+                    name: name.to_owned(),
+                    fields: object.fields.iter().map(field).collect(),
+                    ..ObjectType::clone(object)
+                });
+                ty = Type::Object(object.clone());
+                Shape::Object(object)
+            }
+        };
+        Declaration { ty, shape, ..self.clone() }
+    }
+
     /// The object type, if it is one.
     pub fn as_object(&self) -> Option<&Arc<ObjectType>> {
         match &self.shape {

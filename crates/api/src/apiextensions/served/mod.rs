@@ -27,7 +27,8 @@ use serde_json::Value;
 pub use behaviour::{Behaviour, Published};
 pub use convert::Converter;
 pub use declare::Declared;
-pub(super) use validations::{declare, environment};
+pub(crate) use validations::declare;
+pub(super) use validations::environment;
 
 use crate::{Custom, ScaleRef, TypeRef};
 
