@@ -1,7 +1,5 @@
 //! Other shapes of objects: the Table that `kubectl get` prints, and metadata alone.
 
-use std::borrow::Cow;
-
 use api::{Kind, Version};
 use jiff::Timestamp;
 use machinery::status::Status;
@@ -86,32 +84,18 @@ pub fn of_rows(api_version: &str, metadata: Value, columns: Value, rows: Vec<Val
     })
 }
 
-/// A table of one object.
+/// A table of one object, given as it is stored and as it is sent.
 pub fn of_object(
     of: (&Kind, &Version),
     api_version: &str,
-    object: &Value,
+    (stored, sent): (&Value, &Value),
     include: Include,
-    with_columns: bool,
     now: Timestamp,
 ) -> Value {
-    let version = object.pointer("/metadata/resourceVersion").cloned();
+    let version = sent.pointer("/metadata/resourceVersion").cloned();
     let metadata = version.map_or_else(|| json!({}), |version| json!({ "resourceVersion": version }));
-    let columns = if with_columns { columns(of.0, of.1) } else { Value::Null };
-    let stored = stored(of, object);
-    of_rows(api_version, metadata, columns, vec![row(of, api_version, &stored, object, include, now)])
-}
-
-/// The stored form of an object that is about to be sent: what the cells are read off.
-fn stored<'a>((kind, version): (&Kind, &Version), sent: &'a Value) -> Cow<'a, Value> {
-    match &version.convert {
-        Some(convert) if kind.custom.is_none() && !version.storage => {
-            let mut object = sent.clone();
-            (convert.to_storage)(&mut object);
-            Cow::Owned(object)
-        }
-        _ => Cow::Borrowed(sent),
-    }
+    let rows = vec![row(of, api_version, stored, sent, include, now)];
+    of_rows(api_version, metadata, columns(of.0, of.1), rows)
 }
 
 /// An object's metadata alone.

@@ -5,6 +5,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodCondition, ServicePort};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use serde_json::{Value, json};
+
+/// The condition that says that a pod goes for the cluster's sake.
+const DISRUPTION_TARGET: &str = "DisruptionTarget";
 
 /// Phase, empty if none is set.
 pub fn phase(pod: &Pod) -> &str {
@@ -24,6 +28,19 @@ pub fn is_active(pod: &Pod) -> bool {
 /// A condition by type.
 pub fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
     pod.status.as_ref()?.conditions.iter().flatten().find(|condition| condition.type_ == kind)
+}
+
+/// Its conditions with one more that says why it is to go.
+pub fn disrupted(pod: &Pod, reason: &str, message: &str, now: Timestamp) -> Value {
+    let known = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let others = known.filter(|condition| condition.type_ != DISRUPTION_TARGET);
+    let mut conditions: Vec<Value> = others.filter_map(|condition| serde_json::to_value(condition).ok()).collect();
+    conditions.push(json!({
+        "type": DISRUPTION_TARGET, "status": "True", "reason": reason, "message": message,
+        "observedGeneration": pod.metadata.generation,
+        "lastTransitionTime": now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+    }));
+    conditions.into()
 }
 
 /// Whether its Ready condition is true.

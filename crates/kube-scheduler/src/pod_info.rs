@@ -48,7 +48,7 @@ impl HostPort {
 pub struct PodInfo {
     pub key: PodKey,
     /// The object itself, which the cache holds anyway.
-    object: Arc<Pod>,
+    pub object: Arc<Pod>,
     pub uid: String,
     pub resource_version: Option<String>,
     pub scheduler_name: String,
@@ -72,8 +72,6 @@ pub struct PodInfo {
     pub terminating: bool,
     /// Succeeded or failed: takes no room any more.
     pub finished: bool,
-    /// The message of the last "Unschedulable" condition, so that the same is not written again.
-    pub unschedulable_message: Option<String>,
 }
 
 impl PodInfo {
@@ -82,12 +80,6 @@ impl PodInfo {
         let spec = pod.spec.as_ref()?;
         let status = pod.status.as_ref();
         let phase = status.and_then(|status| status.phase.as_deref());
-        let condition = status.iter().flat_map(|status| status.conditions.iter().flatten());
-        let unschedulable = condition.into_iter().find(|condition| {
-            condition.type_ == "PodScheduled"
-                && condition.status == "False"
-                && condition.reason.as_deref() == Some("Unschedulable")
-        });
         Some(Self {
             key: PodKey { namespace: pod.namespace()?, name: pod.metadata.name.clone()? },
             object: pod.clone(),
@@ -112,7 +104,6 @@ impl PodInfo {
             gated: spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty()),
             terminating: pod.metadata.deletion_timestamp.is_some(),
             finished: matches!(phase, Some("Succeeded" | "Failed")),
-            unschedulable_message: unschedulable.map(|condition| condition.message.clone().unwrap_or_default()),
         })
     }
 

@@ -4,8 +4,9 @@
 use k8s_openapi::api::autoscaling::v1::Scale;
 use machinery::field::{ErrorList, Path};
 
-use crate::kind::{Kind, Verb, Version};
-use crate::{checks, names};
+use crate::kind::{Column, Kind, Verb, Version};
+use crate::value::integer;
+use crate::{cells, checks, names};
 
 pub static KIND: Kind = Kind {
     group: "autoscaling",
@@ -15,6 +16,25 @@ pub static KIND: Kind = Kind {
     versions: &[Version::stored("v1", "io.k8s.api.autoscaling.v1.Scale")],
     verbs: Verb::GET_PATCH_UPDATE,
     is_virtual: true,
+    columns: &[
+        Column { format: "", ..Column::NAME },
+        Column::new("Desired", "integer", 0, "replicas is the desired number of instances for the scaled object."),
+        Column::new(
+            "Available",
+            "integer",
+            0,
+            "replicas is the actual number of observed instances of the scaled object.",
+        ),
+        Column::AGE,
+    ],
+    cells: |v, now| {
+        vec![
+            cells::name(v),
+            integer(v, "/spec/replicas").into(),
+            integer(v, "/status/replicas").into(),
+            cells::age(v, now),
+        ]
+    },
     hooks: hooks!(
         Scale,
         true,

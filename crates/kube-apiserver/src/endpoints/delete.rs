@@ -44,7 +44,8 @@ pub async fn serve_collection(scope: &Scope, request: Body) -> Result<Response, 
     let registry = &scope.server.registry;
     for entry in &page.entries {
         let Some((namespace, name)) = keys::parse(scope.kind, &entry.key) else { continue };
-        let admission = Request { options: options.to_value(), ..scope.admission("", name, options.dry_run) };
+        // The request names no object, so admission sees and tells no name either.
+        let admission = Request { options: options.to_value(), ..scope.admission("", "", options.dry_run) };
         match registry.delete(scope.kind, namespace, name, &options, as_admit(&admission)).await {
             Ok(_) => {}
             // Somebody else was faster.

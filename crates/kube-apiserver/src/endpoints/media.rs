@@ -3,6 +3,7 @@
 //! `as=` asks for another shape of the same object: a Table, or only its metadata. Every answer is made in JSON; YAML and
 //! protobuf are made from it at the end (`pretty`).
 
+use api::{Kind, Version};
 use http::{HeaderMap, header};
 use machinery::status::{Status, StatusDetails, reason};
 use serde_json::Value;
@@ -167,14 +168,20 @@ impl Output {
     }
 
     /// A single object in this shape.
-    pub fn shape_object(&self, scope: &Scope, object: Value) -> Result<Value, Status> {
+    pub fn shape_object(
+        &self,
+        scope: &Scope,
+        of: (&Kind, &Version),
+        stored: &Value,
+        sent: Value,
+    ) -> Result<Value, Status> {
         match self {
-            Self::Object => Ok(object),
+            Self::Object => Ok(sent),
             Self::Table(version) => {
                 let include = Include::of(&scope.query)?;
-                Ok(table::of_object((scope.kind, scope.version), version, &object, include, true, scope.ctx.received))
+                Ok(table::of_object(of, version, (stored, &sent), include, scope.ctx.received))
             }
-            Self::Partial(version) => Ok(table::partial(version, &object)),
+            Self::Partial(version) => Ok(table::partial(version, &sent)),
             Self::PartialList(_) => Err(not_a_list(scope)),
         }
     }

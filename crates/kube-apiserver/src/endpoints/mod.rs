@@ -144,6 +144,10 @@ async fn resource(
     if kind.namespaced && namespace.is_empty() && !path_name.is_empty() {
         return Err(Status::not_found_path());
     }
+    if kind.is_virtual && !path_name.is_empty() {
+        // What is answered and not kept has no names.
+        return Err(Status::not_found_path());
+    }
     if kind.namespaced && namespace.is_empty() && !kind.verbs.contains(&Verb::List) {
         // What cannot be listed has no path over all namespaces.
         return Err(Status::not_found_path());
@@ -262,8 +266,10 @@ impl Scope {
         if matches!(self.output, Output::Object) {
             return Ok(http_body::json_line(code, &self.in_version(stored)?));
         }
-        let object = self.value_in_version(stored)?;
-        let object = self.output.shape_object(self, object)?;
+        let stored = encode::in_version(self.kind, self.version, encode::decode(stored)?)?;
+        let mut sent = stored.clone();
+        self.convert_from_storage(&mut sent);
+        let object = self.output.shape_object(self, (self.kind, self.version), &stored, sent)?;
         Ok(self.value(code, &object))
     }
 

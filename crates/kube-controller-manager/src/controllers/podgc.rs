@@ -162,18 +162,7 @@ fn remove(plan: &mut Plan, pod: &Pod, disruption: Option<&str>, now: Timestamp) 
     if !pods::is_terminal(pod) {
         let mut status = json!({"phase": "Failed"});
         if let Some(message) = disruption {
-            let mut conditions: Vec<Value> = pod
-                .status
-                .iter()
-                .flat_map(|status| status.conditions.iter().flatten())
-                .filter(|condition| condition.type_ != "DisruptionTarget")
-                .filter_map(|condition| serde_json::to_value(condition).ok())
-                .collect();
-            conditions.push(
-                json!({"type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC", "message": message,
-                "lastTransitionTime": now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()}),
-            );
-            status["conditions"] = json!(conditions);
+            status["conditions"] = pods::disrupted(pod, "DeletionByPodGC", message, now);
         }
         plan.write(Intent::patch_status(pod, json!({"status": status})));
     }

@@ -12,7 +12,7 @@ use client::{
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod, Taint, Toleration};
 use parking_lot::Mutex;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::pods;
 
@@ -152,13 +152,7 @@ fn disruption(pod: &Pod, now: Timestamp) -> Option<Intent> {
     if pods::condition(pod, "DisruptionTarget").is_some_and(said) {
         return None;
     }
-    let known = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let mut conditions: Vec<Value> = known
-        .filter(|condition| condition.type_ != "DisruptionTarget")
-        .filter_map(|condition| serde_json::to_value(condition).ok())
-        .collect();
-    conditions.push(json!({"type": "DisruptionTarget", "status": "True", "reason": REASON,
-        "message": "Taint manager: deleting due to NoExecute taint", "lastTransitionTime": now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()}));
+    let conditions = pods::disrupted(pod, REASON, "Taint manager: deleting due to NoExecute taint", now);
     Some(Intent::patch_status(pod, json!({"status": {"conditions": conditions}})))
 }
 
@@ -166,6 +160,7 @@ fn disruption(pod: &Pod, now: Timestamp) -> Option<Intent> {
 mod tests {
     use super::*;
     use crate::testing::{at, lines, object, pod};
+    use serde_json::Value;
 
     fn plan(taints: Value, tolerations: Value) -> Plan {
         plan_for(taints, tolerations, json!({}), 400)

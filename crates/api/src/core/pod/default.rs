@@ -6,10 +6,12 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 use machinery::quantity::Quantity;
+use serde_json::Value;
 
 use super::containers::as_container;
 use super::resources;
 use crate::checks;
+use crate::value::list;
 
 const FILE_MODE: i32 = 0o644;
 const TOKEN_SECONDS: i64 = 3600;
@@ -27,7 +29,26 @@ pub fn pod(pod: &mut Pod) {
 
 /// A template in a workload.
 pub fn template(template: &mut PodTemplateSpec) {
-    spec(template.spec.get_or_insert_default());
+    let own = template.spec.get_or_insert_default();
+    spec(own);
+    drop_disabled(own);
+}
+
+/// Takes away what belongs to features that are off: upstream's for signals is off by default. What that leaves empty goes too.
+/// Whoever wrote it into a pod owns it for all that, so of pods it is taken when owners have been noted.
+pub fn drop_disabled(spec: &mut PodSpec) {
+    for container in spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()) {
+        let signal = container.lifecycle.as_mut().and_then(|lifecycle| lifecycle.stop_signal.take());
+        if signal.is_some() && container.lifecycle.as_ref().is_some_and(|left| *left == Default::default()) {
+            container.lifecycle = None;
+        }
+    }
+}
+
+/// Whether a pod has something of such features.
+pub fn uses_disabled(pod: &Value) -> bool {
+    let has_signal = |container: &Value| container.pointer("/lifecycle/stopSignal").is_some();
+    ["/spec/containers", "/spec/initContainers"].iter().any(|at| list(pod, at).iter().any(has_signal))
 }
 
 /// What is given as a limit only is requested as well.
@@ -125,11 +146,6 @@ fn container(container: &mut Container) {
     let resources = container.resources.get_or_insert_default();
     rounded_up(resources.limits.as_mut());
     rounded_up(resources.requests.as_mut());
-    // Upstream's feature for signals is off by default: the field is dropped, and what it leaves empty.
-    let signal = container.lifecycle.as_mut().and_then(|lifecycle| lifecycle.stop_signal.take());
-    if signal.is_some() && container.lifecycle.as_ref().is_some_and(|l| *l == Default::default()) {
-        container.lifecycle = None;
-    }
     for port in container.ports.iter_mut().flatten() {
         set(&mut port.protocol, "TCP");
     }

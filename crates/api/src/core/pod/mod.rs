@@ -104,6 +104,7 @@ fn default(pod: &mut Pod) {
 }
 
 fn prepare_create(pod: &mut Value) {
+    drop_disabled(pod);
     // Only the few pods with such keys pay for the typed form here.
     if uses_match_label_keys(pod) {
         let _ = erase::mutate::<Pod>(pod, merge_match_label_keys);
@@ -114,6 +115,13 @@ fn prepare_create(pod: &mut Value) {
     }
     app_armor_from_annotations(pod);
     status::begin(pod);
+}
+
+/// Only the few pods that use such features pay for the typed form here.
+fn drop_disabled(pod: &mut Value) {
+    if default::uses_disabled(pod) {
+        let _ = erase::mutate::<Pod>(pod, |pod| default::drop_disabled(pod.spec.get_or_insert_default()));
+    }
 }
 
 /// Profiles were annotations before they were fields; kubelets read the fields.

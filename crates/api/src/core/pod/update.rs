@@ -16,6 +16,7 @@ const UPDATABLE: &str = "`spec.containers[*].image`,`spec.initContainers[*].imag
 
 /// A changed spec moves the generation; the status stays.
 pub fn prepare(new: &mut Value, old: &Value) {
+    super::drop_disabled(new);
     strategy::update_spec(new, old);
 }
 

@@ -67,7 +67,9 @@ fn expected() -> Expected<'static> {
 }
 
 fn answer(scope: &Scope, scale: &Value) -> Result<Response, Status> {
-    Ok(scope.value(StatusCode::OK, &scope.output.shape_object(scope, scale.clone())?))
+    let kind = &api::autoscaling::scale::KIND;
+    let shaped = scope.output.shape_object(scope, (kind, kind.storage_version()), scale, scale.clone())?;
+    Ok(scope.value(StatusCode::OK, &shaped))
 }
 
 /// The Scale of an object.
