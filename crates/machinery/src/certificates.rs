@@ -1,6 +1,7 @@
 //! Certificates and requests for them, as far as several parts of the cluster read them.
 
 mod issued;
+pub mod kubelet;
 mod pem;
 mod request;
 

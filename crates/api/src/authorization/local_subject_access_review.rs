@@ -3,7 +3,7 @@
 use machinery::field::{Error, ErrorList, Path};
 use serde_json::Value;
 
-use super::{GROUP, access};
+use super::{GROUP, GROUPS, access, v1beta1};
 use crate::kind::{Hooks, Kind, Verb, Version};
 use crate::value::text;
 
@@ -12,7 +12,16 @@ pub static KIND: Kind = Kind {
     kind: "LocalSubjectAccessReview",
     plural: "localsubjectaccessreviews",
     singular: "localsubjectaccessreview",
-    versions: &[Version::stored("v1", "io.k8s.api.authorization.v1.LocalSubjectAccessReview")],
+    versions: &[
+        Version::stored("v1", "io.k8s.api.authorization.v1.LocalSubjectAccessReview"),
+        Version {
+            convert: Some(GROUPS),
+            ..v1beta1(
+                "io.k8s.api.authorization.v1beta1.LocalSubjectAccessReview",
+                "authorization.k8s.io/v1 LocalSubjectAccessReview",
+            )
+        },
+    ],
     verbs: Verb::CREATE,
     is_virtual: true,
     hooks: Hooks { validate, ..Hooks::NONE },

@@ -3,8 +3,10 @@
 use machinery::field::ErrorList;
 use serde_json::Value;
 
-use super::{GROUP, access};
+use super::{GROUP, access, v1beta1};
 use crate::kind::{Hooks, Kind, Verb, Version};
+
+const SCHEMA: &str = "io.k8s.api.authorization.v1.SelfSubjectAccessReview";
 
 pub static KIND: Kind = Kind {
     group: GROUP,
@@ -12,7 +14,7 @@ pub static KIND: Kind = Kind {
     plural: "selfsubjectaccessreviews",
     singular: "selfsubjectaccessreview",
     namespaced: false,
-    versions: &[Version::stored("v1", "io.k8s.api.authorization.v1.SelfSubjectAccessReview")],
+    versions: &[Version::stored("v1", SCHEMA), v1beta1(SCHEMA, "authorization.k8s.io/v1 SelfSubjectAccessReview")],
     verbs: Verb::CREATE,
     is_virtual: true,
     hooks: Hooks { validate, ..Hooks::NONE },

@@ -1,7 +1,9 @@
 //! SelfSubjectRulesReview: what may I do in this namespace? The answer holds the rules only, not the question.
 
-use super::GROUP;
+use super::{GROUP, v1beta1};
 use crate::kind::{Kind, Verb, Version};
+
+const SCHEMA: &str = "io.k8s.api.authorization.v1.SelfSubjectRulesReview";
 
 pub static KIND: Kind = Kind {
     group: GROUP,
@@ -9,7 +11,7 @@ pub static KIND: Kind = Kind {
     plural: "selfsubjectrulesreviews",
     singular: "selfsubjectrulesreview",
     namespaced: false,
-    versions: &[Version::stored("v1", "io.k8s.api.authorization.v1.SelfSubjectRulesReview")],
+    versions: &[Version::stored("v1", SCHEMA), v1beta1(SCHEMA, "authorization.k8s.io/v1 SelfSubjectRulesReview")],
     verbs: Verb::CREATE,
     is_virtual: true,
     ..Kind::BASE

@@ -3,7 +3,7 @@
 use machinery::field::ErrorList;
 use serde_json::Value;
 
-use super::{GROUP, access};
+use super::{GROUP, GROUPS, access, v1beta1};
 use crate::kind::{Hooks, Kind, Verb, Version};
 
 pub static KIND: Kind = Kind {
@@ -12,7 +12,16 @@ pub static KIND: Kind = Kind {
     plural: "subjectaccessreviews",
     singular: "subjectaccessreview",
     namespaced: false,
-    versions: &[Version::stored("v1", "io.k8s.api.authorization.v1.SubjectAccessReview")],
+    versions: &[
+        Version::stored("v1", "io.k8s.api.authorization.v1.SubjectAccessReview"),
+        Version {
+            convert: Some(GROUPS),
+            ..v1beta1(
+                "io.k8s.api.authorization.v1beta1.SubjectAccessReview",
+                "authorization.k8s.io/v1 SubjectAccessReview",
+            )
+        },
+    ],
     verbs: Verb::CREATE,
     is_virtual: true,
     hooks: Hooks { validate, ..Hooks::NONE },

@@ -1,6 +1,7 @@
 //! CertificateSigningRequest: somebody asks a signer for a certificate; somebody else approves or denies it; the signer
 //! issues it. Who asks is filled in by the server; the request itself never changes.
 
+mod v1beta1;
 mod validate;
 
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
@@ -10,17 +11,18 @@ use crate::kind::{Column, FieldSelectorStyle, Kind, SelectableField, Subresource
 use crate::value::{list, text};
 use crate::{cells, erase, names, strategy};
 
+const GROUP: &str = "certificates.k8s.io";
 const SCHEMA: &str = "io.k8s.api.certificates.v1.CertificateSigningRequest";
 
 pub static KIND: Kind = Kind {
-    group: "certificates.k8s.io",
+    group: GROUP,
     kind: "CertificateSigningRequest",
     list_kind: "CertificateSigningRequestList",
     plural: "certificatesigningrequests",
     singular: "certificatesigningrequest",
     short_names: &["csr"],
     namespaced: false,
-    versions: &[Version::stored("v1", SCHEMA)],
+    versions: &[Version::stored("v1", SCHEMA), v1beta1::VERSION],
     status: true,
     subresources: &[Subresource {
         update: Some(SubresourceUpdate { prepare: prepare_approval, validate: validate_approval }),

@@ -5,14 +5,16 @@ use k8s_openapi::api::flowcontrol::v1::{
     PriorityLevelConfigurationSpec, QueuingConfiguration,
 };
 use machinery::field::{Error, ErrorList, Path};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{GROUP, bootstrap};
-use crate::kind::{Column, Deprecated, Kind, Version};
+use crate::kind::{Column, Convert, Deprecated, Kind, Version};
 use crate::value::{semantically_equal, text};
 use crate::{cells, internal, names, strategy};
 
 const SCHEMA: &str = "io.k8s.api.flowcontrol.v1.PriorityLevelConfiguration";
+/// Of v1beta1 too: the two differ in nothing.
+const SCHEMA_V1BETA2: &str = "io.k8s.api.flowcontrol.v1beta2.PriorityLevelConfiguration";
 const TYPES: &[&str] = &["Exempt", "Limited"];
 const RESPONSES: &[&str] = &["Queue", "Reject"];
 const SHARES: i32 = 30;
@@ -32,17 +34,9 @@ pub static KIND: Kind = Kind {
     namespaced: false,
     versions: &[
         Version::stored("v1", SCHEMA),
-        Version::old(
-            GROUP,
-            "v1beta3",
-            SCHEMA,
-            Deprecated {
-                since: "1.29",
-                removed: Some("1.32"),
-                replacement: "flowcontrol.apiserver.k8s.io/v1 PriorityLevelConfiguration",
-            },
-            |_| {},
-        ),
+        old("v1beta3", SCHEMA, "1.29", "1.32"),
+        Version { convert: Some(ASSURED), ..old("v1beta2", SCHEMA_V1BETA2, "1.26", "1.29") },
+        Version { convert: Some(ASSURED), ..old("v1beta1", SCHEMA_V1BETA2, "1.23", "1.26") },
     ],
     status: true,
     generation: true,
@@ -82,6 +76,32 @@ pub static KIND: Kind = Kind {
     ),
     ..Kind::BASE
 };
+
+const fn old(name: &'static str, schema: &'static str, since: &'static str, removed: &'static str) -> Version {
+    let replacement = "flowcontrol.apiserver.k8s.io/v1 PriorityLevelConfiguration";
+    Version::old(GROUP, name, schema, Deprecated { since, removed: Some(removed), replacement }, |_| {})
+}
+
+/// Before v1beta3 shares were called assured, and none of them were as good as not said.
+const ASSURED: Convert = Convert {
+    to_storage: |level| {
+        let shares = limited(level).and_then(|limited| limited.shift_remove("assuredConcurrencyShares"));
+        if let (Some(limited), Some(shares)) = (limited(level), shares.filter(|shares| shares.as_i64() != Some(0))) {
+            limited.insert("nominalConcurrencyShares".to_string(), shares);
+        }
+    },
+    from_storage: |level| {
+        if let Some(limited) = limited(level)
+            && let Some(shares) = limited.shift_remove("nominalConcurrencyShares")
+        {
+            limited.insert("assuredConcurrencyShares".to_string(), shares);
+        }
+    },
+};
+
+fn limited(level: &mut Value) -> Option<&mut Map<String, Value>> {
+    level.pointer_mut("/spec/limited")?.as_object_mut()
+}
 
 const COLUMNS: &[Column] = &[
     Column::NAME,

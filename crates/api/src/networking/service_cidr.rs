@@ -3,6 +3,7 @@
 use k8s_openapi::api::networking::v1::ServiceCIDR;
 use machinery::field::{Error, ErrorList, Path};
 use machinery::names as rules;
+use serde_json::Value;
 
 use crate::kind::{Column, Deprecated, Kind, Version};
 use crate::{cells, checks, internal, names, strategy};
@@ -42,7 +43,7 @@ pub static KIND: Kind = Kind {
         Column::AGE,
     ],
     cells: |v, now| {
-        let cidrs = crate::value::list(v, "/spec/cidrs").iter().filter_map(serde_json::Value::as_str);
+        let cidrs = crate::value::list(v, "/spec/cidrs").iter().filter_map(Value::as_str);
         vec![cells::name(v), cidrs.collect::<Vec<_>>().join(",").into(), cells::age(v, now)]
     },
     hooks: hooks!(
@@ -52,7 +53,10 @@ pub static KIND: Kind = Kind {
         part {
             prepare_create: strategy::drop_status,
             prepare_update: strategy::keep_status,
-            prepare_status_update: strategy::update_status,
+            prepare_status_update: |new: &mut Value, old: &Value| {
+                strategy::update_status(new, old);
+                strategy::keep_metadata(new, old);
+            },
             validate: |range: &ServiceCIDR| validate(cidrs(range)),
             validate_update: |new: &ServiceCIDR, old: &ServiceCIDR| validate_update(cidrs(new), cidrs(old)),
         }

@@ -28,6 +28,8 @@ pub static KIND: Kind = Kind {
             |_| {},
         ),
     ],
+    create_on_update: true,
+    unconditional_update: false,
     columns: COLUMNS,
     cells: |v, now| vec![cells::name(v), text(v, "/handler").into(), cells::age(v, now)],
     hooks: hooks!(RuntimeClass, false, names::subdomain, full { validate: validate, validate_update: validate_update }),

@@ -36,6 +36,7 @@ pub static KIND: Kind = Kind {
     ],
     status: true,
     generation: true,
+    unconditional_update: false,
     columns: &[
         Column::NAME,
         Column::new("Min Available", "string", 0, "The minimum number of pods that must be available."),

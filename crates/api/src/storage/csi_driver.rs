@@ -24,6 +24,7 @@ pub static KIND: Kind = Kind {
     singular: "csidriver",
     namespaced: false,
     versions: &[Version::stored("v1", SCHEMA), v1beta1(SCHEMA, "1.19", "1.22", "storage.k8s.io/v1 CSIDriver", |_| {})],
+    unconditional_update: false,
     columns: COLUMNS,
     cells: |v, now| {
         let audiences: Vec<&str> =

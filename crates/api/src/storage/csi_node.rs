@@ -21,6 +21,7 @@ pub static KIND: Kind = Kind {
     singular: "csinode",
     namespaced: false,
     versions: &[Version::stored("v1", SCHEMA), v1beta1(SCHEMA, "1.19", "1.22", "storage.k8s.io/v1 CSINode", |_| {})],
+    unconditional_update: false,
     columns: COLUMNS,
     cells: |v, now| vec![cells::name(v), list(v, "/spec/drivers").len().into(), cells::age(v, now)],
     hooks: hooks!(CSINode, false, names::subdomain, full { validate: validate, validate_update: validate_update }),

@@ -19,6 +19,7 @@ pub static KIND: Kind = Kind {
         Version::stored("v1", SCHEMA),
         v1beta1(SCHEMA, "1.24", "1.27", "storage.k8s.io/v1 CSIStorageCapacity", |_| {}),
     ],
+    unconditional_update: false,
     columns: &[Column::NAME, Column::CREATED_AT],
     cells: |v, _| vec![cells::name(v), cells::created_at(v)],
     hooks: hooks!(

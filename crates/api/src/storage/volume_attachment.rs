@@ -28,6 +28,7 @@ pub static KIND: Kind = Kind {
         Version::stored("v1", SCHEMA),
         v1beta1(SCHEMA, "1.19", "1.22", "storage.k8s.io/v1 VolumeAttachment", |_| {}),
     ],
+    unconditional_update: false,
     columns: COLUMNS,
     cells: |v, now| {
         vec![

@@ -19,9 +19,9 @@ pub async fn serve(scope: &Scope, request: Body) -> Result<Response, Status> {
     let write = Write::parse(scope, "CreateOptions")?;
     let mut object = body::decode(scope, &bytes, &Expected::of(scope), write.field_validation)?;
     body::check_namespace(scope, &mut object)?;
-    scope.kind.default(&mut object)?;
+    let mut object = body::to_storage(scope, object)?;
     managed_fields::track(scope.kind, &write.options.owner, &mut object, None);
-    if let Some(own) = scope.version.type_ref(scope.kind) {
+    if let Some(own) = scope.kind.storage_version().type_ref(scope.kind) {
         schema::canonicalize(&own.types, own.id, &mut object);
     }
     let admission = scope.admission("", "", write.options.dry_run);
@@ -34,6 +34,7 @@ pub async fn serve(scope: &Scope, request: Body) -> Result<Response, Status> {
     } else {
         authentication::review(server, scope.kind.kind, user, object).await?
     };
+    scope.convert_from_storage(&mut answer);
     if let Some(own) = scope.version.type_ref(scope.kind) {
         schema::canonicalize(&own.types, own.id, &mut answer);
     }

@@ -75,7 +75,7 @@ fn add_old_homes(kinds: &KindSet, named: &mut BTreeMap<String, Value>, dialect: 
         let (group, version_name) = (version.group_of(kind), version.name);
         let own_kind = |kind: &str| json!([{ "group": group, "kind": kind, "version": version_name }]);
         let current = |suffix: &str| named.get(&format!("{}{suffix}", version.schema)).cloned();
-        let (Some(mut object), Some(mut list)) = (current(""), current("List")) else { continue };
+        let (Some(mut object), list) = (current(""), current("List")) else { continue };
         if let Some(mut spec) = current("Spec") {
             if let Some(fields) = spec.as_object_mut() {
                 fields.shift_remove("required");
@@ -83,11 +83,13 @@ fn add_old_homes(kinds: &KindSet, named: &mut BTreeMap<String, Value>, dialect: 
             object["properties"]["spec"] = json!({ "$ref": dialect.reference(&spec_name) });
             named.insert(spec_name, spec);
         }
-        list["properties"]["items"]["items"] = json!({ "$ref": dialect.reference(&name) });
+        if let Some(mut list) = list {
+            list["properties"]["items"]["items"] = json!({ "$ref": dialect.reference(&name) });
+            list["x-kubernetes-group-version-kind"] = own_kind(kind.list_kind);
+            named.insert(list_name, list);
+        }
         object["x-kubernetes-group-version-kind"] = own_kind(kind.kind);
-        list["x-kubernetes-group-version-kind"] = own_kind(kind.list_kind);
         named.insert(name, object);
-        named.insert(list_name, list);
     }
 }
 

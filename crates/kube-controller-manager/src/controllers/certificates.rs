@@ -3,7 +3,6 @@
 
 pub mod approving;
 pub mod cleaner;
-mod kubelet;
 pub mod signing;
 
 use jiff::Timestamp;

@@ -11,7 +11,7 @@ use machinery::go_text;
 
 use crate::certificates::signer_name;
 
-const LEGACY_SIGNER: &str = "kubernetes.io/legacy-unknown";
+pub const LEGACY_SIGNER: &str = "kubernetes.io/legacy-unknown";
 const SECONDS_MIN: i32 = 600;
 /// In the order in which messages list them.
 const USAGES: &[&str] = &[
@@ -52,11 +52,16 @@ pub struct Allowed {
 }
 
 pub fn request(new: &CertificateSigningRequest) -> ErrorList {
-    whole(new, None)
+    whole(new, None, false)
+}
+
+/// What is wrong with a new request of v1beta1: it may name the old signer, and any usages.
+pub fn request_v1beta1(new: &CertificateSigningRequest) -> ErrorList {
+    whole(new, None, true)
 }
 
 pub fn update(new: &CertificateSigningRequest, old: &CertificateSigningRequest, allowed: Allowed) -> ErrorList {
-    let mut errors = whole(new, Some(old));
+    let mut errors = whole(new, Some(old), false);
     let path = Path::new("status");
     let at = path.child("conditions");
     let of = |request, kind| conditions(request).iter().filter(|c| c.type_ == kind).collect::<Vec<_>>();
@@ -98,8 +103,8 @@ fn certificate(request: &CertificateSigningRequest) -> &[u8] {
     certificate.map(|certificate| certificate.0.as_slice()).unwrap_or_default()
 }
 
-fn whole(new: &CertificateSigningRequest, old: Option<&CertificateSigningRequest>) -> ErrorList {
-    let mut errors = spec(&new.spec, old.map(|old| &old.spec), &Path::new("spec"));
+fn whole(new: &CertificateSigningRequest, old: Option<&CertificateSigningRequest>, is_v1beta1: bool) -> ErrorList {
+    let mut errors = spec(&new.spec, old.map(|old| &old.spec), is_v1beta1, &Path::new("spec"));
     let path = Path::new("status");
     let before = old.map(conditions).unwrap_or_default();
     errors.extend(validate_conditions(conditions(new), before, &path.child("conditions")));
@@ -114,30 +119,23 @@ fn whole(new: &CertificateSigningRequest, old: Option<&CertificateSigningRequest
     errors
 }
 
-fn spec(new: &CertificateSigningRequestSpec, old: Option<&CertificateSigningRequestSpec>, path: &Path) -> ErrorList {
+fn spec(
+    new: &CertificateSigningRequestSpec,
+    old: Option<&CertificateSigningRequestSpec>,
+    is_v1beta1: bool,
+    path: &Path,
+) -> ErrorList {
     let mut errors = ErrorList::new();
     if let Err(fault) = verify(&new.request.0) {
         let shown = (!new.request.0.is_empty()).then_some(&new.request);
         errors.push(Error::invalid(&path.child("request"), shown, fault));
     }
-    let usages = new.usages.as_deref().unwrap_or_default();
-    let before = old.and_then(|old| old.usages.as_deref()).unwrap_or_default();
-    let at = path.child("usages");
-    if usages.is_empty() {
-        errors.push(Error::required(&at, ""));
-    }
-    let unknown = |usage: &str| !USAGES.contains(&usage);
-    if !before.iter().any(|usage| unknown(usage)) {
-        for (index, usage) in usages.iter().enumerate().filter(|(_, usage)| unknown(usage)) {
-            errors.push(Error::not_supported(&at.index(index), usage, USAGES));
-        }
-    }
-    if crate::checks::duplicates(before).next().is_none() {
-        let twice = crate::checks::duplicates(usages);
-        errors.extend(twice.map(|(index, usage)| Error::duplicate(&at.index(index), usage)));
+    if !is_v1beta1 {
+        errors.extend(usages(new, old, &path.child("usages")));
     }
     let at = path.child("signerName");
-    if new.signer_name == LEGACY_SIGNER && old.is_none_or(|old| old.signer_name != LEGACY_SIGNER) {
+    let was_legacy = is_v1beta1 || old.is_some_and(|old| old.signer_name == LEGACY_SIGNER);
+    if new.signer_name == LEGACY_SIGNER && !was_legacy {
         let detail = "the legacy signerName is not allowed via this API version";
         errors.push(Error::invalid(&at, &new.signer_name, detail));
     } else {
@@ -146,6 +144,26 @@ fn spec(new: &CertificateSigningRequestSpec, old: Option<&CertificateSigningRequ
     if let Some(seconds) = new.expiration_seconds.filter(|seconds| *seconds < SECONDS_MIN) {
         let detail = "may not specify a duration less than 600 seconds (10 minutes)";
         errors.push(Error::invalid(&path.child("expirationSeconds"), seconds, detail));
+    }
+    errors
+}
+
+fn usages(new: &CertificateSigningRequestSpec, old: Option<&CertificateSigningRequestSpec>, path: &Path) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let usages = new.usages.as_deref().unwrap_or_default();
+    let before = old.and_then(|old| old.usages.as_deref()).unwrap_or_default();
+    if usages.is_empty() {
+        errors.push(Error::required(path, ""));
+    }
+    let unknown = |usage: &str| !USAGES.contains(&usage);
+    if !before.iter().any(|usage| unknown(usage)) {
+        for (index, usage) in usages.iter().enumerate().filter(|(_, usage)| unknown(usage)) {
+            errors.push(Error::not_supported(&path.index(index), usage, USAGES));
+        }
+    }
+    if crate::checks::duplicates(before).next().is_none() {
+        let twice = crate::checks::duplicates(usages);
+        errors.extend(twice.map(|(index, usage)| Error::duplicate(&path.index(index), usage)));
     }
     errors
 }

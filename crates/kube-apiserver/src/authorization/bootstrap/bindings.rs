@@ -1,6 +1,6 @@
 //! Who has the cluster-wide roles from the start, and the roles within `kube-system` and `kube-public`.
 
-use super::declare::{Binding, EVENTS, READ, Role, Subject, named, rule};
+use super::declare::{Binding, EVENTS, READ, Role, Rule, Subject, named, rule};
 use Subject::{Group, ServiceAccount, User};
 
 /// Bindings of ClusterRoles; those of the controllers follow from their roles.
@@ -20,6 +20,11 @@ pub(super) const CLUSTER: &[Binding] = &[
     Binding::new("system:service-account-issuer-discovery", &[Group("system:serviceaccounts")]),
 ];
 
+const LEADER_LOCKING: &[Rule] = &[
+    rule("coordination.k8s.io", "leases", "create get list update watch"),
+    rule("coordination.k8s.io", "leasecandidates", "create get list update watch"),
+];
+
 pub(super) const ROLES: &[(&str, Role)] = &[
     (
         "kube-system",
@@ -37,23 +42,8 @@ pub(super) const ROLES: &[(&str, Role)] = &[
         "kube-system",
         Role::new("system:controller:token-cleaner", &[rule("core", "secrets", "delete get list watch"), EVENTS]),
     ),
-    (
-        "kube-system",
-        Role::new(
-            "system::leader-locking-kube-controller-manager",
-            &[
-                rule("core", "configmaps", "watch"),
-                named("core", "configmaps", "kube-controller-manager", "get update"),
-            ],
-        ),
-    ),
-    (
-        "kube-system",
-        Role::new(
-            "system::leader-locking-kube-scheduler",
-            &[rule("core", "configmaps", "watch"), named("core", "configmaps", "kube-scheduler", "get update")],
-        ),
-    ),
+    ("kube-system", Role::new("system::leader-locking-kube-controller-manager", LEADER_LOCKING)),
+    ("kube-system", Role::new("system::leader-locking-kube-scheduler", LEADER_LOCKING)),
     (
         "kube-public",
         Role::new(

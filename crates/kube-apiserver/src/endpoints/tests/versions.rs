@@ -52,6 +52,14 @@ fn cases() -> Vec<Case> {
             stored: json!("pods"),
         },
         Case {
+            old: "/apis/flowcontrol.apiserver.k8s.io/v1beta1/prioritylevelconfigurations",
+            new: "/apis/flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations",
+            object: json!({ "spec": { "type": "Limited", "limited": {
+                "assuredConcurrencyShares": 7, "limitResponse": { "type": "Reject" } } } }),
+            pointer: "/spec/limited/nominalConcurrencyShares",
+            stored: json!(7),
+        },
+        Case {
             old: "/apis/apiextensions.k8s.io/v1beta1/customresourcedefinitions",
             new: "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
             object: json!({ "spec": { "group": "x.io", "version": "v1", "scope": "Cluster",
@@ -114,4 +122,49 @@ async fn a_row_shows_the_same_in_every_version() {
         let read = h.send("GET", &path, &headers[..1], "").await.expect(200);
         assert_eq!(read["rows"][0]["cells"], made["rows"][0]["cells"], "{path}");
     }
+}
+
+#[tokio::test]
+async fn old_questions_are_answered_in_their_own_shape() {
+    let h = Harness::new().await;
+    let access = json!({ "resourceAttributes": { "verb": "get", "resource": "pods", "namespace": "ns" } });
+    let subject = json!({ "user": "u", "group": ["g"], "resourceAttributes": access["resourceAttributes"] });
+    for (group, path, spec) in [
+        ("authorization.k8s.io", "subjectaccessreviews", subject.clone()),
+        ("authorization.k8s.io", "namespaces/ns/localsubjectaccessreviews", subject),
+        ("authorization.k8s.io", "selfsubjectaccessreviews", access),
+        ("authorization.k8s.io", "selfsubjectrulesreviews", json!({ "namespace": "ns" })),
+        ("authentication.k8s.io", "tokenreviews", json!({ "token": "t" })),
+        ("authentication.k8s.io", "selfsubjectreviews", Value::Null),
+    ] {
+        let mut review = json!({ "spec": spec });
+        if spec.is_null() {
+            review = json!({});
+        }
+        let path = format!("/apis/{group}/v1beta1/{path}");
+        let answer = h.post(&path, review).await;
+        assert_eq!(answer.code, 201, "{path}: {}", answer.body);
+        assert_eq!(answer.body["apiVersion"], format!("{group}/v1beta1"));
+        assert!(answer.body["status"].is_object(), "{path}: {}", answer.body);
+        assert!(answer.warnings.iter().any(|warning| warning.contains("v1beta1") && warning.contains("; use ")));
+        if !spec["group"].is_null() {
+            assert_eq!(answer.body["spec"], spec, "{path}");
+        }
+    }
+    assert_eq!(h.post("/apis/authentication.k8s.io/v1/tokenreviews/x", json!({})).await.code, 404);
+}
+
+#[tokio::test]
+async fn a_request_of_an_old_version_need_not_name_its_signer() {
+    let h = Harness::new().await;
+    const OF_JANE: &str = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KTUlIWk1JR0FBZ0VBTUI0eERUQUxCZ05WQkFvTUJHUmxkbk14RFRBTEJnTlZCQU1NQkdwaGJtVXdXVEFUQmdjcQpoa2pPUFFJQkJnZ3Foa2pPUFFNQkJ3TkNBQVJKRDBQS2pVckFJZTc0N2xTMkErVzZ4WmZCenl2c2VLY2hTd0RSCnAzSDVoR1NmZG9JVE82Vi9jL3JjUUhqSWRxS1JSSTd4dFcxbmVKa2pic2c2bEk4dW9BQXdDZ1lJS29aSXpqMEUKQXdJRFNBQXdSUUloQUl2OGlrcy9sbWVvVG1XVDI0RXNaTWRQTHdTVVQ1c09IMHZjME1HWTBTM2xBaUExNitzbwoxVTZZcEI2WmlScURLZVBYejFnWWVnRFhmQllKaXdtZjNIQmU0Zz09Ci0tLS0tRU5EIENFUlRJRklDQVRFIFJFUVVFU1QtLS0tLQo=";
+    let object = json!({ "metadata": { "name": "a" }, "spec": { "request": OF_JANE } });
+    let path = |version: &str| format!("/apis/certificates.k8s.io/{version}/certificatesigningrequests");
+    let refused = h.post(&path("v1"), object.clone()).await;
+    assert_eq!(refused.code, 422, "{}", refused.body);
+    let made = h.post(&path("v1beta1"), object).await;
+    assert_eq!(made.code, 201, "{}", made.body);
+    let read = h.get(&format!("{}/a", path("v1"))).await.expect(200);
+    assert_eq!(read["spec"]["signerName"], "kubernetes.io/legacy-unknown");
+    assert_eq!(read["spec"]["usages"], json!(["digital signature", "key encipherment"]));
 }

@@ -280,3 +280,34 @@ async fn a_binding_sets_the_node_once() {
     );
     assert_eq!(h.get(path).await.code, 405);
 }
+
+#[tokio::test]
+async fn some_kinds_are_replaced_only_as_they_were_read() {
+    let h = Harness::new().await;
+    for (path, spec) in [
+        ("/apis/policy/v1/namespaces/ns/poddisruptionbudgets", json!({ "spec": { "minAvailable": 1 } })),
+        ("/apis/storage.k8s.io/v1/csidrivers", json!({ "spec": {} })),
+        ("/apis/storage.k8s.io/v1/csinodes", json!({ "spec": { "drivers": [] } })),
+        ("/apis/storage.k8s.io/v1/namespaces/ns/csistoragecapacities", json!({ "storageClassName": "s" })),
+        ("/apis/node.k8s.io/v1/runtimeclasses", json!({ "handler": "h" })),
+    ] {
+        let mut object = spec.clone();
+        object["metadata"] = json!({ "name": "a" });
+        let one = format!("{path}/a");
+        // A RuntimeClass is made by a PUT too.
+        let creates = path.ends_with("runtimeclasses");
+        assert_eq!(h.put(&one, object.clone()).await.code, if creates { 201 } else { 404 }, "{path}");
+        if !creates {
+            h.post(path, object.clone()).await.expect(201);
+        }
+        let refused = h.put(&one, object.clone()).await;
+        assert_eq!(refused.code, 422, "{path}: {}", refused.body);
+        let message = refused.body["message"].as_str().unwrap_or_default();
+        assert!(
+            message.ends_with("metadata.resourceVersion: Invalid value: 0: must be specified for an update"),
+            "{message}"
+        );
+        let read = h.get(&one).await.expect(200);
+        h.put(&one, read).await.expect(200);
+    }
+}

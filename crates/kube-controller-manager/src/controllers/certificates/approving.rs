@@ -7,9 +7,9 @@ use client::{ApiError, BoxFuture, Controller, Intent, Key, Outside, Plan, Source
 use jiff::Timestamp;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
-use machinery::certificates::Request;
+use machinery::certificates::{Request, kubelet};
 
-use super::{APPROVED, DENIED, KUBELET_CLIENT, certificate, condition, kubelet, usages, with_condition};
+use super::{APPROVED, DENIED, KUBELET_CLIENT, certificate, condition, usages, with_condition};
 
 const REVIEWS: &str = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
 

@@ -7,11 +7,11 @@ use client::{ApiError, BoxFuture, Controller, Intent, Key, Outside, Plan, Source
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
-use machinery::certificates::Request;
+use machinery::certificates::{Request, kubelet};
 
 use super::{
-    APPROVED, CLIENT, DENIED, FAILED, KUBELET_CLIENT, KUBELET_SERVING, LEGACY_UNKNOWN, certificate, condition, kubelet,
-    usages, with_condition,
+    APPROVED, CLIENT, DENIED, FAILED, KUBELET_CLIENT, KUBELET_SERVING, LEGACY_UNKNOWN, certificate, condition, usages,
+    with_condition,
 };
 
 const CLIENT_USAGES: [&str; 3] = ["digital signature", "key encipherment", "client auth"];

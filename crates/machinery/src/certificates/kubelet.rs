@@ -1,7 +1,11 @@
 //! What the certificates of kubelets must look like, both those by which they are clients and those by which they serve.
 
-use machinery::certificates::Request;
+use super::Request;
 
+/// Signs what kubelets are clients by.
+pub const CLIENT_SIGNER: &str = "kubernetes.io/kube-apiserver-client-kubelet";
+/// Signs what kubelets serve by.
+pub const SERVING_SIGNER: &str = "kubernetes.io/kubelet-serving";
 const NODES: &str = "system:nodes";
 const NODE_PREFIX: &str = "system:node:";
 const CLIENT_USAGES: [&str; 3] = ["client auth", "digital signature", "key encipherment"];
@@ -53,8 +57,36 @@ fn usages_fault(usages: &[&str], wanted: &[&str; 3]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{CLIENT_OF_NODE, JANE, SERVER_OF_NODE};
     use super::*;
+
+    /// Of system:node:x in system:nodes.
+    const CLIENT_OF_NODE: &str = "-----BEGIN CERTIFICATE REQUEST-----
+MIHqMIGRAgEAMC8xFTATBgNVBAoMDHN5c3RlbTpub2RlczEWMBQGA1UEAwwNc3lz
+dGVtOm5vZGU6eDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABEkPQ8qNSsAh7vju
+VLYD5brFl8HPK+x4pyFLANGncfmEZJ92ghM7pX9z+txAeMh2opFEjvG1bWd4mSNu
+yDqUjy6gADAKBggqhkjOPQQDAgNIADBFAiEA0JGVaxwQRCJuDBsg8OAsa5xWLxg3
+efieWmTIQS3X1VoCIB4Ma5LLKcgisnH9MMRXWx2eBjXRG54XgBQTMh1xNw4b
+-----END CERTIFICATE REQUEST-----
+";
+    /// The same, for the DNS name x.
+    const SERVER_OF_NODE: &str = "-----BEGIN CERTIFICATE REQUEST-----
+MIIBCDCBsAIBADAvMRUwEwYDVQQKDAxzeXN0ZW06bm9kZXMxFjAUBgNVBAMMDXN5
+c3RlbTpub2RlOngwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAARJD0PKjUrAIe74
+7lS2A+W6xZfBzyvseKchSwDRp3H5hGSfdoITO6V/c/rcQHjIdqKRRI7xtW1neJkj
+bsg6lI8uoB8wHQYJKoZIhvcNAQkOMRAwDjAMBgNVHREEBTADggF4MAoGCCqGSM49
+BAMCA0cAMEQCIDVIdV4wM2BPi8UxXppCDIF3vTNEo6gRiXQZWOWuDfZRAiB66ZkR
+7rdW1zn+/39ddNWvQpqRa7DhbP+fqFkNT/azrw==
+-----END CERTIFICATE REQUEST-----
+";
+    /// Of jane in devs.
+    const JANE: &str = "-----BEGIN CERTIFICATE REQUEST-----
+MIHZMIGAAgEAMB4xDTALBgNVBAoMBGRldnMxDTALBgNVBAMMBGphbmUwWTATBgcq
+hkjOPQIBBggqhkjOPQMBBwNCAARJD0PKjUrAIe747lS2A+W6xZfBzyvseKchSwDR
+p3H5hGSfdoITO6V/c/rcQHjIdqKRRI7xtW1neJkjbsg6lI8uoAAwCgYIKoZIzj0E
+AwIDSAAwRQIhAIv8iks/lmeoTmWT24EsZMdPLwSUT5sOH0vc0MGY0S3lAiA16+so
+1U6YpB6ZiRqDKePXz1gYegDXfBYJiwmf3HBe4g==
+-----END CERTIFICATE REQUEST-----
+";
 
     fn parsed(pem: &str) -> Request {
         Request::parse(pem.as_bytes()).unwrap()
