@@ -44,7 +44,8 @@ pub async fn settle(connection: &mut Connection) -> Result<()> {
 }
 
 enum Do {
-    Create(usize),
+    /// Under names that begin so, and end with a count.
+    Create(String, usize),
     Get(&'static str),
     Update(Value),
     List(&'static str, &'static str),
@@ -60,9 +61,9 @@ impl Operation for Client {
     async fn once(&mut self) -> Result<()> {
         let number = self.number;
         match &mut self.what {
-            Do::Create(count) => {
+            Do::Create(prefix, count) => {
                 *count += 1;
-                let body = map(&format!("made-{number}-{count}")).to_string();
+                let body = map(&format!("{prefix}-{count}")).to_string();
                 self.connection.send(Method::POST, MAPS, JSON, body.into()).await?;
             }
             Do::Get(query) => {
@@ -105,7 +106,7 @@ pub async fn run(args: &Args, span: Duration, recorder: &mut Recorder) -> Result
         for clients in CLIENTS {
             let name = format!("{measure}.{clients}");
             if recorder.wants(&name) {
-                let own = repeat(clients, span, async |number| client(&server, measure, number).await).await?;
+                let own = repeat(clients, span, async |number| client(&server, measure, clients, number).await).await?;
                 let yardstick = yardstick(args, &mut connection, measure, clients, span / PART).await?;
                 recorder.rate(&name, &own, yardstick)?;
             }
@@ -114,18 +115,16 @@ pub async fn run(args: &Args, span: Duration, recorder: &mut Recorder) -> Result
     Ok(())
 }
 
-async fn client(server: &Server, measure: &str, number: usize) -> Result<Client> {
+async fn client(server: &Server, measure: &str, clients: usize, number: usize) -> Result<Client> {
     let mut connection = server.connect().await?;
     let what = match measure {
-        "create" => Do::Create(number * 1_000_000),
+        "create" => Do::Create(format!("made-{clients}-{number}"), 0),
         "get" => Do::Get(""),
         "get.rv0" => Do::Get("?resourceVersion=0"),
         "update" => Do::Update(serde_json::from_slice(&connection.get(&format!("{MAPS}/own-{number}")).await?)?),
         "list.json" => Do::List("", JSON),
         _ => Do::List("?resourceVersion=0", PROTOBUF),
     };
-    // Names of objects made by an earlier number of clients are taken.
-    let number = if measure == "create" { usize::try_from(std::process::id())? + number * 7 } else { number };
     Ok(Client { connection, number, what })
 }
 
