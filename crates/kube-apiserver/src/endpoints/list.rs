@@ -12,10 +12,10 @@ use machinery::status::Status;
 use serde_json::{Value, json};
 use store::{Entry, ReadError, Snapshot};
 
-use super::media::{Output, is_a_list};
+use super::media::{Encoding, Output, is_a_list};
 use super::options::{List, VersionMatch};
 use super::selector::Selector;
-use super::{Scope, continue_token, get};
+use super::{Scope, continue_token, get, protobuf};
 use crate::registry::{Attrs, encode, keys};
 use crate::table::{self, Include};
 use crate::{Response, body};
@@ -181,6 +181,13 @@ pub fn list_metadata(page: &Page) -> Value {
 
 /// The list in JSON, its items cut out of the stored bytes (items of built-in lists carry no type of their own).
 pub fn stored(scope: &Scope, page: Page) -> Result<Response, Status> {
+    if scope.encoding == Encoding::Protobuf
+        && let Some(list) = protobuf::list_of(scope, &list_metadata(&page), &page.entries)
+    {
+        let mut response = Response::new(body::full(list));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(protobuf::MEDIA_TYPE));
+        return Ok(response);
+    }
     let head = format!(
         "{}\"metadata\":{},\"items\":[",
         encode::prefix_of(scope.kind.list_kind, &scope.version.api_version(scope.kind)),

@@ -1,13 +1,19 @@
 //! Kubernetes' protobuf at the edge: bodies that come in it and answers that go out in it. The codec is machinery's; here
 //! is only which type a body is read as and an answer written as.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use machinery::codec;
 use machinery::codec::protobuf;
 use machinery::schema::{self, TypeId};
 use machinery::status::Status;
 use serde_json::Value;
+use store::Entry;
 
+use super::Scope;
 use super::body::{self, Expected};
+use crate::registry::Attrs;
 
 pub const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";
 /// Events of a watch.
@@ -55,6 +61,35 @@ pub fn encode(answer: &Value) -> Option<Vec<u8>> {
             None
         }
     }
+}
+
+/// A stored object's message without its envelope. `None` where the stored form is not what the request's version is sent
+/// as, and for what has no message.
+pub fn message_of(scope: &Scope, entry: &Entry<Attrs>) -> Option<Bytes> {
+    if !scope.version.storage || scope.version.convert.is_some() || scope.kind.custom.is_some() {
+        return None;
+    }
+    let types = schema::builtin();
+    entry.attrs(|entry| Attrs::of(scope.kind, entry)).message(|| {
+        let id = types.id(scope.version.schema)?;
+        let object: Value = serde_json::from_slice(&entry.value).ok()?;
+        protobuf::encode(types, id, &object).ok()
+    })
+}
+
+/// A list of stored objects in its envelope, if all of them have a message.
+pub fn list_of(scope: &Scope, metadata: &Value, entries: &[Arc<Entry<Attrs>>]) -> Option<Vec<u8>> {
+    let messages: Option<Vec<Bytes>> = entries.iter().map(|entry| message_of(scope, entry)).collect();
+    let messages = messages?;
+    let list =
+        protobuf::encode_list_of(schema::builtin(), metadata, messages.iter().map(|message| &message[..])).ok()?;
+    Some(protobuf::wrap_envelope(&scope.version.api_version(scope.kind), scope.kind.list_kind, &list))
+}
+
+/// A stored object in its envelope.
+pub fn object_of(scope: &Scope, entry: &Entry<Attrs>) -> Option<Vec<u8>> {
+    let message = message_of(scope, entry)?;
+    Some(protobuf::wrap_envelope(&scope.version.api_version(scope.kind), scope.kind.kind, &message))
 }
 
 fn type_of(group: &str, version: &str, kind: &str) -> Option<TypeId> {

@@ -146,7 +146,7 @@ impl Stream {
             match self.queue.pop_front() {
                 Some(Due::Encoded(event)) => return Some(event),
                 Some(Due::Added(entry)) => {
-                    let encoded = self.encoder.event("ADDED", &entry.value, None);
+                    let encoded = self.encoder.event("ADDED", &entry, None);
                     return Some(self.or_end(encoded));
                 }
                 None => {}
@@ -192,12 +192,10 @@ impl Stream {
         let matched: Option<&Arc<Entry<Attrs>>> =
             event.previous.as_ref().filter(|previous| self.selector.matches(previous));
         let encoded = match (event.kind, matched, now_matches) {
-            (EventKind::Put, None, true) => self.encoder.event("ADDED", &event.entry.value, None),
-            (EventKind::Put, Some(_), true) => self.encoder.event("MODIFIED", &event.entry.value, None),
-            (EventKind::Put, Some(previous), false) => {
-                self.encoder.event("DELETED", &previous.value, Some(event.revision))
-            }
-            (EventKind::Delete, Some(_), _) => self.encoder.event("DELETED", &event.entry.value, None),
+            (EventKind::Put, None, true) => self.encoder.event("ADDED", &event.entry, None),
+            (EventKind::Put, Some(_), true) => self.encoder.event("MODIFIED", &event.entry, None),
+            (EventKind::Put, Some(previous), false) => self.encoder.event("DELETED", previous, Some(event.revision)),
+            (EventKind::Delete, Some(_), _) => self.encoder.event("DELETED", &event.entry, None),
             _ => return None,
         };
         Some(self.or_end(encoded))
@@ -229,9 +227,15 @@ struct Encoder {
 
 impl Encoder {
     /// An event of a stored object; `revision` takes the place of its own resourceVersion when given.
-    fn event(&mut self, kind: &str, stored: &Bytes, revision: Option<u64>) -> Result<Bytes, Status> {
-        if matches!(self.scope.output, Output::Object) && revision.is_none() && !self.is_protobuf() {
-            return Ok(frame(kind, &self.scope.in_version(stored)?));
+    fn event(&mut self, kind: &str, entry: &Entry<Attrs>, revision: Option<u64>) -> Result<Bytes, Status> {
+        let stored = &entry.value;
+        if matches!(self.scope.output, Output::Object) && revision.is_none() {
+            if !self.is_protobuf() {
+                return Ok(frame(kind, &self.scope.in_version(stored)?));
+            }
+            if let Some(object) = protobuf::object_of(&self.scope, entry) {
+                return Ok(codec::protobuf::frame_watch_event(kind, &object).into());
+            }
         }
         let mut object = encode::decode(stored)?;
         if let Some(revision) = revision {

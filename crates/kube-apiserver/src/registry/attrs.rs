@@ -7,6 +7,7 @@ use std::any::Any;
 use std::sync::{Arc, OnceLock};
 
 use api::Kind;
+use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use store::Entry;
@@ -16,6 +17,7 @@ pub struct Attrs {
     labels: Box<[(Box<str>, Box<str>)]>,
     fields: Box<[(&'static str, Box<str>)]>,
     typed: OnceLock<Option<Arc<dyn Any + Send + Sync>>>,
+    message: OnceLock<Option<Bytes>>,
 }
 
 impl Attrs {
@@ -36,7 +38,7 @@ impl Attrs {
         for field in kind.selectable_fields {
             fields.push((field.label, (field.value)(object).into()));
         }
-        Self { labels: labels.collect(), fields: fields.into(), typed: OnceLock::new() }
+        Self { labels: labels.collect(), fields: fields.into(), typed: OnceLock::new(), message: OnceLock::new() }
     }
 
     /// The value of a label.
@@ -47,6 +49,12 @@ impl Attrs {
     /// The value of a selectable field; "" when the object does not set it.
     pub fn field(&self, label: &str) -> &str {
         self.fields.iter().find(|(own, _)| *own == label).map_or("", |(_, value)| value)
+    }
+
+    /// The object as a message of protobuf in its storage version, encoded once: for clients that read nothing else, and
+    /// for all watches of an event.
+    pub fn message(&self, encode: impl FnOnce() -> Option<Vec<u8>>) -> Option<Bytes> {
+        self.message.get_or_init(|| encode().map(Bytes::from)).clone()
     }
 
     /// The object decoded to `T`, decoded once. One kind is read as one type: another type than the first gets `None`.

@@ -17,7 +17,7 @@ mod encode;
 mod envelope;
 
 pub use decode::decode;
-pub use encode::{encode, encode_list, encode_partial, encode_partial_list};
+pub use encode::{encode, encode_list, encode_list_of, encode_partial, encode_partial_list};
 pub use envelope::{Envelope, frame_watch_event, unwrap_envelope, wrap_envelope};
 
 use crate::schema::{Field, Type};

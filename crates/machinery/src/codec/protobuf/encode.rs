@@ -39,6 +39,20 @@ pub fn encode_list<'v>(
     Ok(out)
 }
 
+/// The same of objects that are encoded already.
+pub fn encode_list_of<'m>(
+    types: &Types,
+    metadata: &Value,
+    messages: impl IntoIterator<Item = &'m [u8]>,
+) -> Result<Vec<u8>, ProtobufError> {
+    let mut out = Vec::new();
+    Encoder { types }.metadata("ListMeta", metadata, &mut out)?;
+    for message in messages {
+        wire::put_bytes(&mut out, number::LIST_ITEMS, message);
+    }
+    Ok(out)
+}
+
 /// Encodes a PartialObjectMetadata, which no published schema has: the metadata is all of it.
 pub fn encode_partial(types: &Types, metadata: &Value) -> Result<Vec<u8>, ProtobufError> {
     let mut out = Vec::new();

@@ -134,6 +134,9 @@ fn lists_need_no_type_of_their_own() {
     let metadata = json!({"resourceVersion": "5", "remainingItemCount": 3});
     let list = json!({"metadata": metadata, "items": items});
     let by_items = encode_list(builtin(), core("ConfigMap"), &metadata, &items).unwrap();
+    let messages: Vec<Vec<u8>> = items.iter().map(|item| encode(builtin(), core("ConfigMap"), item).unwrap()).collect();
+    let by_messages = encode_list_of(builtin(), &metadata, messages.iter().map(Vec::as_slice)).unwrap();
+    assert_eq!(by_messages, by_items);
     assert_eq!(hex_of(&by_items), hex_of(&encode(builtin(), core("ConfigMapList"), &list).unwrap()));
     assert_eq!(decode(builtin(), core("ConfigMapList"), &by_items).unwrap(), list);
 }
