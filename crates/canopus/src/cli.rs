@@ -32,6 +32,13 @@ pub enum Command {
     Server(ClusterArgs),
     /// Run the node alone in the foreground: container runtime, kubelet, service proxy and DNS
     Agent(AgentArgs),
+    /// Look into the embedded store's files; also while the cluster runs, which is not disturbed
+    #[command(subcommand)]
+    Store(StoreCommand),
+    /// Write all objects at one revision into a file; also while the cluster runs, which is not disturbed
+    Backup(BackupArgs),
+    /// Make the store of a cluster that does not exist yet from a backup
+    Restore(RestoreArgs),
     /// The Kubernetes client
     #[command(disable_help_flag = true)]
     Kubectl {
@@ -146,4 +153,47 @@ pub struct DownArgs {
     /// Remove the data as well
     #[arg(long)]
     pub purge: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum StoreCommand {
+    /// Read everything and check every checksum
+    Verify(RootArgs),
+    /// Count the objects and bytes of each resource
+    Stats(RootArgs),
+    /// Print the value of a key, such as /registry/configmaps/default/a
+    Get {
+        #[command(flatten)]
+        root: RootArgs,
+        key: String,
+    },
+    /// Print all keys that begin with PREFIX, with their revisions and values, one JSON object a line
+    Dump {
+        #[command(flatten)]
+        root: RootArgs,
+        #[arg(default_value = "")]
+        prefix: String,
+    },
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct BackupArgs {
+    #[command(flatten)]
+    pub root: RootArgs,
+    /// Also keep the certificates and keys of the cluster, so that it can be restored as the same cluster
+    #[arg(long)]
+    pub include_pki: bool,
+    /// File to write (it must not exist yet), or - for standard output
+    pub file: PathBuf,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct RestoreArgs {
+    #[command(flatten)]
+    pub root: RootArgs,
+    /// The store goes on so many revisions after the backup's, so that clients notice that they have seen another history
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    pub bump_revision: u64,
+    /// The backup, or - for standard input
+    pub file: PathBuf,
 }

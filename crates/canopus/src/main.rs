@@ -2,6 +2,7 @@
 //! `kubelet`, `kube-apiserver`, ...) or as a CNI plugin it is that.
 
 mod addons;
+mod backup;
 mod cli;
 mod command_line;
 mod components;
@@ -17,6 +18,7 @@ mod plan;
 mod process;
 mod run;
 mod status;
+mod store_files;
 mod up;
 
 use std::ffi::{OsStr, OsString};
@@ -74,6 +76,9 @@ fn canopus(arguments: Vec<OsString>) -> ExitCode {
             Command::Status(arguments) => status::status(&arguments).await,
             Command::Server(arguments) => run::server(&arguments).await.map(|()| true),
             Command::Agent(arguments) => run::agent(&arguments).await.map(|()| true),
+            Command::Store(command) => store_files::run(&command).map(|()| true),
+            Command::Backup(arguments) => backup::backup(&arguments).map(|()| true),
+            Command::Restore(arguments) => backup::restore(&arguments).map(|()| true),
             Command::Kubectl { .. } => unreachable!("handled before the command line is parsed"),
         }
     })

@@ -4,8 +4,10 @@
 
 pub mod disk;
 mod frame;
+pub mod inspect;
 pub mod memory;
 mod recover;
+pub mod restore;
 mod segment;
 mod snapshot;
 mod transformed;

@@ -24,6 +24,7 @@ pub(crate) struct Recovered {
     pub log_bytes: u64,
 }
 
+/// Reads the folder and tidies it: what is unfinished goes, and what a snapshot replaces.
 pub(crate) fn recover(
     disk: &dyn Disk,
     spares_max: usize,
@@ -34,6 +35,21 @@ pub(crate) fn recover(
     for name in names.iter().filter(|name| name.ends_with(".tmp")) {
         disk.remove(name).map_err(read("remove an unfinished file of the log"))?;
     }
+    let (recovered, base) = read_all(disk, visitor)?;
+    // Last, so that a folder that is refused is left as it is.
+    if let Some(header) = &base {
+        snapshot::clean(disk, header, spares_max).map_err(read("remove what the snapshot replaces"))?;
+    }
+    Ok(recovered)
+}
+
+/// Reads the folder and changes nothing.
+pub(crate) fn read_all(
+    disk: &dyn Disk,
+    visitor: &mut dyn Visitor,
+) -> Result<(Recovered, Option<snapshot::Header>), JournalError> {
+    let listed = |source| JournalError::Failed { doing: "list the store's folder", source };
+    let names = disk.list().map_err(listed)?;
     let mut numbers: Vec<u64> = names.iter().filter_map(|name| segment::number(name)).collect();
     numbers.sort_unstable();
     let base = read_snapshot(disk, &names, &numbers, visitor)?;
@@ -42,15 +58,12 @@ pub(crate) fn recover(
     }
     if numbers.is_empty() && base.is_none() {
         let header = Header { store_id: disk.unique(), number: 1, first_sequence: 1, base_revision: FIRST_REVISION };
-        return Ok(Recovered { header, end: None, last_frame: Vec::new(), revision: FIRST_REVISION, log_bytes: 0 });
+        let fresh = Recovered { header, end: None, last_frame: Vec::new(), revision: FIRST_REVISION, log_bytes: 0 };
+        return Ok((fresh, None));
     }
     check_numbers(disk, &numbers, base.as_ref().map_or(1, |header| header.first_segment))?;
     let recovered = read_segments(disk, &numbers, base.as_ref(), visitor)?;
-    // Last, so that a folder that is refused is left as it is.
-    if let Some(header) = &base {
-        snapshot::clean(disk, header, spares_max).map_err(read("remove what the snapshot replaces"))?;
-    }
-    Ok(recovered)
+    Ok((recovered, base))
 }
 
 /// Reads the newest snapshot that is whole. An older one serves if the log after it is still there too.

@@ -220,7 +220,7 @@ impl Journal for Wal {
 }
 
 /// Makes a segment, from a spare if there is one. Its name is not durable yet.
-fn begin_segment(
+pub(super) fn begin_segment(
     disk: &dyn Disk,
     header: &segment::Header,
     length: u64,

@@ -8,6 +8,7 @@ mod history;
 mod kill;
 mod limits;
 mod model;
+mod tools;
 mod transformed;
 mod watches;
 
