@@ -19,6 +19,7 @@ pub mod service_account_token;
 pub mod service_cidr;
 pub mod serviceaccount;
 pub mod taint_eviction;
+pub mod validatingadmissionpolicy_status;
 
 pub use selection::Selection;
 
@@ -118,6 +119,10 @@ pub async fn run(clients: Clients, options: Options, cancel: CancellationToken) 
         set.start("certificate-controller", certificates::approving::Approving),
         set.start("certificate-controller", certificates::cleaner::Cleaner),
         set.start("service-cidrs-controller", service_cidr::ServiceCidrs),
+        set.start(
+            "validatingadmissionpolicy-status-controller",
+            validatingadmissionpolicy_status::ValidatingAdmissionPolicyStatus,
+        ),
         set.start("pod-garbage-collector", podgc::PodGc::new(options.terminated_pod_gc_threshold)),
     ];
     if let Some(sign) = options.sign_token {

@@ -28,6 +28,7 @@ pub const NAMES: &[&str] = &[
     protection::AttributesClasses::NAME,
     root_ca_cert_publisher::RootCaCertPublisher::NAME,
     service_cidr::ServiceCidrs::NAME,
+    validatingadmissionpolicy_status::ValidatingAdmissionPolicyStatus::NAME,
 ];
 
 /// The names of before, where they are not just the name without `-controller`.
