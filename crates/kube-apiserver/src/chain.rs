@@ -6,6 +6,8 @@
 mod impersonation;
 mod limits;
 
+use std::cell::Cell;
+use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +23,7 @@ use crate::authorization::{self, Attributes, Decision};
 use crate::flowcontrol::{self, Classified};
 use crate::metrics::Asked;
 use crate::request_info::query_value;
+use crate::traces::{self, context};
 use crate::user::{ANONYMOUS, MASTERS_GROUP};
 use crate::{Body, Context, RequestInfo, Response, Server, UserInfo, audit, body, endpoints, version, zpages};
 
@@ -41,11 +44,13 @@ pub enum Caller {
 /// Answers a request. Never fails and never panics: whatever goes wrong becomes an answer.
 pub fn handle(server: Arc<Server>, caller: Caller, request: http::Request<Body>) -> BoxFuture<'static, Response> {
     let audit_id = audit_id(&request);
+    let is_traced = server.traces.is_some();
     let answer = AssertUnwindSafe(answer(server, caller, request, audit_id.clone())).catch_unwind();
-    Box::pin(async move {
+    let answered = async move {
         let response = answer.await.unwrap_or_else(|panic| answer_to_panic(&audit_id, &*panic));
         finish(response, &audit_id)
-    })
+    };
+    if is_traced { Box::pin(context::CURRENT.scope(Cell::new(None), answered)) } else { Box::pin(answered) }
 }
 
 /// A panic is a bug of ours, and costs the one request that ran into it.
@@ -82,7 +87,15 @@ async fn answer(server: Arc<Server>, caller: Caller, mut request: http::Request<
     let dry_run = request.uri().query().is_some_and(|query| query_value(query, "dryRun").as_deref() == Some("All"));
     let long_running = is_long_running(&info);
     let source_ips = source_ips(&caller, request.headers());
+    let peer = caller.address();
     let user = authenticate(&server, caller, &mut request, &info, received).await;
+    // Behind authentication, since not everybody may say to which trace a request belongs.
+    let serving = server.traces.as_ref().map(|traces| {
+        let (user, headers) = (user.as_deref().ok(), request.headers());
+        let (method, uri, version) = (request.method(), request.uri(), request.version());
+        let (info, audit_id) = (&info, audit_id.as_str());
+        traces.begin(&traces::Request { method, uri, version, headers, info, user, peer, audit_id, received })
+    });
     let record = match &server.audit {
         Some(audit) => {
             let uri = request.uri().path_and_query().map_or("", |uri| uri.as_str());
@@ -117,7 +130,23 @@ async fn answer(server: Arc<Server>, caller: Caller, mut request: http::Request<
     };
     let bytes = http_body::Body::size_hint(response.body()).exact();
     server.metrics.answered(&asked, dry_run, response.status(), started.elapsed(), bytes);
-    response
+    match serving {
+        Some(mut serving) => {
+            serving.answered(response.status(), bytes);
+            // The span ends with the last byte.
+            response.map(|content| body::guarded(content, serving))
+        }
+        None => response,
+    }
+}
+
+impl Caller {
+    fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Remote(peer) => peer.address,
+            Self::Known(_) => None,
+        }
+    }
 }
 
 fn source_ips(caller: &Caller, headers: &HeaderMap) -> Vec<String> {

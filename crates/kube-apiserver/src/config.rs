@@ -79,6 +79,10 @@ pub struct Config {
     pub audit_log_options: crate::audit::settings::Options,
     pub audit_webhook: crate::audit::WebhookFlags,
 
+    // Tracing
+    /// A TracingConfiguration; nothing is traced without it.
+    pub tracing_config_file: Option<PathBuf>,
+
     // Kubelets
     pub kubelet_client_certificate: Option<PathBuf>,
     pub kubelet_client_key: Option<PathBuf>,
@@ -164,6 +168,7 @@ impl Config {
             audit_log_rotation: crate::audit::log::Rotation::default(),
             audit_log_options: crate::audit::settings::Options::log(),
             audit_webhook: crate::audit::WebhookFlags::default(),
+            tracing_config_file: None,
             kubelet_client_certificate: Some(pki.join("apiserver-kubelet-client.crt")),
             kubelet_client_key: Some(pki.join("apiserver-kubelet-client.key")),
             kubelet_certificate_authority: Some(pki.join("ca.crt")),

@@ -36,6 +36,7 @@ mod server;
 mod service_addresses;
 pub mod serving;
 pub mod table;
+pub mod traces;
 pub mod user;
 pub mod version;
 mod zpages;

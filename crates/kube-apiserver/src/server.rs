@@ -30,6 +30,7 @@ use crate::metrics::Metrics;
 use crate::registry::{self, Attrs, Registry};
 use crate::service_addresses;
 use crate::serving::{self, TlsError};
+use crate::traces::{Traces, TracesError};
 use crate::user::MASTERS_GROUP;
 use crate::{Config, InProcess, Response, UserInfo, authorization};
 
@@ -46,6 +47,7 @@ pub struct Server {
     /// The other parts of the control plane.
     pub components: Components,
     pub(crate) audit: Option<Audit>,
+    pub(crate) traces: Option<Traces>,
     pub(crate) client_ca: Option<ClientCa>,
     pub(crate) limits: Limits,
     /// What stands in the limits' place where it is switched on.
@@ -96,8 +98,10 @@ pub enum StartError {
     Aggregation(#[from] AggregatorError),
     #[error("failed to register what is served")]
     Register(#[source] Status),
-    #[error("failed to prepare the audit log")]
+    #[error("failed to prepare audit")]
     Audit(#[from] AuditError),
+    #[error("failed to prepare tracing")]
+    Traces(#[from] TracesError),
     #[error("failed to prepare admission")]
     Admission(#[from] ChainError),
     #[error("failed to prepare TLS")]
@@ -172,6 +176,7 @@ impl Server {
             health,
             components: Components::new(is_open),
             audit: Audit::open(&config, metrics.audit().clone())?,
+            traces: Traces::open(&config)?,
             metrics,
             client_ca,
             limits: Limits::new(&config),
@@ -243,9 +248,18 @@ impl Server {
             started
         };
         let ((), started) = tokio::join!(serving, starting);
-        if let Some(audit) = &self.audit {
-            audit.flush(self.config.shutdown_timeout).await;
-        }
+        let within = self.config.shutdown_timeout;
+        let audit = async {
+            if let Some(audit) = &self.audit {
+                audit.flush(within).await
+            }
+        };
+        let traces = async {
+            if let Some(traces) = &self.traces {
+                traces.flush(within).await
+            }
+        };
+        tokio::join!(audit, traces);
         started
     }
 

@@ -130,6 +130,10 @@ pub struct Flags {
     #[command(flatten)]
     audit: Audit,
 
+    /// File with a TracingConfiguration
+    #[arg(long, value_name = "FILE")]
+    tracing_config_file: Option<PathBuf>,
+
     // Kubelets
     /// File with the client certificate for kubelets
     #[arg(long, value_name = "FILE")]
@@ -241,6 +245,7 @@ impl Flags {
         config.max_mutating_requests_inflight = self.max_mutating_requests_inflight;
         config.enable_priority_and_fairness = self.enable_priority_and_fairness;
         self.audit.put_into(&mut config);
+        config.tracing_config_file = self.tracing_config_file;
         config.client_ca_file = self.client_ca_file;
         config.token_auth_file = self.token_auth_file;
         config.anonymous_auth = self.anonymous_auth;

@@ -65,6 +65,7 @@ pub async fn exchange(
 ) -> Result<Response<Bytes>, CallError> {
     let host = HeaderValue::from_str(&to.authority).map_err(http::Error::from)?;
     request.headers_mut().insert(HOST, host);
+    crate::traces::context::inject(request.headers_mut());
     let stream = connect(tls, to).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     // The connection lives as long as the exchange: it ends with the last handle of its sender.

@@ -35,6 +35,8 @@ pub(crate) struct Hook {
     pub(crate) asked: Arc<Mutex<Vec<Value>>>,
     /// Their Authorization headers, or the names in their client certificates.
     pub(crate) callers: Arc<Mutex<Vec<String>>>,
+    /// To which traces they belong.
+    pub(crate) traceparents: Arc<Mutex<Vec<String>>>,
     _end: DropGuard,
 }
 
@@ -62,15 +64,17 @@ impl Hook {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (end, asked, callers) = (CancellationToken::new(), Arc::default(), Arc::default());
+        let traceparents = Arc::default();
         let serving = Serving {
             acceptor: TlsAcceptor::from(Arc::new(tls)),
             answer: Arc::new(answer),
             asked: Arc::clone(&asked),
             callers: Arc::clone(&callers),
+            traceparents: Arc::clone(&traceparents),
         };
         let ended = end.clone();
         tokio::spawn(async move { ended.run_until_cancelled(serving.run(listener)).await });
-        Self { port, asked, callers, _end: end.drop_guard() }
+        Self { port, asked, callers, traceparents, _end: end.drop_guard() }
     }
 
     /// Every request passes.
@@ -94,6 +98,7 @@ struct Serving {
     answer: Arc<Answer>,
     asked: Arc<Mutex<Vec<Value>>>,
     callers: Arc<Mutex<Vec<String>>>,
+    traceparents: Arc<Mutex<Vec<String>>>,
 }
 
 impl Serving {
@@ -118,6 +123,9 @@ impl Serving {
             caller.push_str("certificate");
         }
         self.callers.lock().push(caller);
+        let traceparent = request.headers().get("traceparent");
+        let traceparent = traceparent.map_or(String::new(), |value| value.to_str().unwrap().to_owned());
+        self.traceparents.lock().push(traceparent);
         let path = request.uri().path().to_owned();
         let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
         // What is asked without a body is asked by its path.
