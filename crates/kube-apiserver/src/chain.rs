@@ -25,7 +25,9 @@ use crate::metrics::Asked;
 use crate::request_info::query_value;
 use crate::traces::{self, context};
 use crate::user::{ANONYMOUS, MASTERS_GROUP};
-use crate::{Body, Context, RequestInfo, Response, Server, UserInfo, audit, body, endpoints, version, zpages};
+use crate::{
+    Body, Context, RequestInfo, Response, Server, UserInfo, audit, body, endpoints, profiling, version, zpages,
+};
 
 pub use limits::Limits;
 
@@ -326,6 +328,13 @@ async fn place(
 async fn dispatch(server: &Arc<Server>, context: Arc<Context>, request: http::Request<Body>) -> Response {
     let mut response = match own_path(server, &context, &request) {
         Some(response) => response,
+        None if is_profiling(&context.info, request.method()) => {
+            let query = request.uri().query().unwrap_or_default();
+            match profiling::serve(server, &context.info.path, query).await {
+                Some(response) => response,
+                None => endpoints::dispatch(server, context.clone(), request).await,
+            }
+        }
         None => endpoints::dispatch(server, context.clone(), request).await,
     };
     for warning in context.warnings.lock().iter() {
@@ -334,6 +343,10 @@ async fn dispatch(server: &Arc<Server>, context: Arc<Context>, request: http::Re
         }
     }
     response
+}
+
+fn is_profiling(info: &RequestInfo, method: &Method) -> bool {
+    !info.is_resource && *method == Method::GET && info.path.starts_with("/debug/pprof")
 }
 
 /// What the server tells about itself.

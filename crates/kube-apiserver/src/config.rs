@@ -79,9 +79,11 @@ pub struct Config {
     pub audit_log_options: crate::audit::settings::Options,
     pub audit_webhook: crate::audit::WebhookFlags,
 
-    // Tracing
+    // Tracing and profiling
     /// A TracingConfiguration; nothing is traced without it.
     pub tracing_config_file: Option<PathBuf>,
+    /// Whether `/debug/pprof/` is served.
+    pub profiling: bool,
 
     // Kubelets
     pub kubelet_client_certificate: Option<PathBuf>,
@@ -169,6 +171,7 @@ impl Config {
             audit_log_options: crate::audit::settings::Options::log(),
             audit_webhook: crate::audit::WebhookFlags::default(),
             tracing_config_file: None,
+            profiling: true,
             kubelet_client_certificate: Some(pki.join("apiserver-kubelet-client.crt")),
             kubelet_client_key: Some(pki.join("apiserver-kubelet-client.key")),
             kubelet_certificate_authority: Some(pki.join("ca.crt")),

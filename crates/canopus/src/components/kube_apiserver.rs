@@ -130,6 +130,9 @@ pub struct Flags {
     #[command(flatten)]
     audit: Audit,
 
+    /// Whether /debug/pprof/ is served, to those who may read it
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", action = Set)]
+    profiling: bool,
     /// File with a TracingConfiguration
     #[arg(long, value_name = "FILE")]
     tracing_config_file: Option<PathBuf>,
@@ -246,6 +249,7 @@ impl Flags {
         config.enable_priority_and_fairness = self.enable_priority_and_fairness;
         self.audit.put_into(&mut config);
         config.tracing_config_file = self.tracing_config_file;
+        config.profiling = self.profiling;
         config.client_ca_file = self.client_ca_file;
         config.token_auth_file = self.token_auth_file;
         config.anonymous_auth = self.anonymous_auth;
