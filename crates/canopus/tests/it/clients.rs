@@ -101,7 +101,7 @@ async fn reaches_a_pod(pods: Api<Pod>) {
     let (mut stdout, mut stderr) = (process.stdout().unwrap(), process.stderr().unwrap());
     process.stdin().unwrap().write_all(b"in\n").await.unwrap();
     let (read, complained) = tokio::join!(stdout.read_to_string(&mut out), stderr.read_to_string(&mut err));
-    (read.unwrap(), complained.unwrap());
+    assert_eq!((read.unwrap(), complained.unwrap()), (out.len(), err.len()));
     assert_eq!((out.as_str(), err.as_str()), ("out\nin\n", "err\n"));
     let status = process.take_status().unwrap().await.unwrap();
     assert_eq!(status.reason.as_deref(), Some("NonZeroExitCode"));

@@ -17,6 +17,9 @@ use crate::testing::{Pki, admin, call_with, server};
 const THINGS: &str = "/apis/example.com/v1/namespaces/default/things";
 const THINGS_V2: &str = "/apis/example.com/v2/namespaces/default/things";
 
+/// Makes a bad answer of a good one.
+type Spoil = fn(&mut Value);
+
 struct World {
     server: Arc<Server>,
     _server_pki: Pki,
@@ -151,7 +154,7 @@ async fn objects_are_converted_on_every_way() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_answers_are_errors_that_say_so() {
-    let cases: [(fn(&mut Value), &str); 8] = [
+    let cases: [(Spoil, &str); 8] = [
         (|answer| answer["response"]["uid"] = json!("other"), "failed: expected response.uid="),
         (|answer| answer["response"] = Value::Null, "failed: no response provided"),
         (|answer| answer["apiVersion"] = json!("v2"), "failed: expected webhook response of apiextensions.k8s.io/v1"),
