@@ -186,6 +186,23 @@ pub mod erase {
         errors
     }
 
+    /// [`metadata`] for kinds that upstream keeps apart from the built-in ones (custom kinds, their definitions, APIServices):
+    /// finalizers need no domain.
+    pub fn metadata_generic(value: &Value, namespaced: bool, name: NameRule) -> ErrorList {
+        meta_validation::validate_object_meta_generic(value, namespaced, name, &Path::new("metadata"))
+    }
+
+    /// [`metadata_update`] for those kinds.
+    pub fn metadata_update_generic(new: &Value, old: &Value, namespaced: bool, rule: Option<NameRule>) -> ErrorList {
+        let path = Path::new("metadata");
+        let mut errors = metadata_generic(new, namespaced, crate::names::path_segment);
+        for _ in ["the generic update", "the kind's own"] {
+            errors.extend(meta_validation::validate_object_meta_update_generic(new, old, &path));
+        }
+        errors.extend(rule.map(|rule| metadata_generic(new, namespaced, rule)).unwrap_or_default());
+        errors
+    }
+
     /// A client never chooses the generation, and may leave out what the server filled in when the object was made.
     pub fn keep_server_fields(new: &mut Value, old: &Value) {
         crate::strategy::set_generation(new, crate::strategy::generation(old));

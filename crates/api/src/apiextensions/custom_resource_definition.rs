@@ -155,7 +155,7 @@ fn validate(object: &Value) -> ErrorList {
 
 /// A definition is called after its plural name and its group.
 fn metadata(object: &Value) -> ErrorList {
-    let mut errors = erase::metadata(object, false, names::subdomain);
+    let mut errors = erase::metadata_generic(object, false, names::subdomain);
     let name = text(object, "/metadata/name");
     let wanted = format!("{}.{}", text(object, "/spec/names/plural"), text(object, "/spec/group"));
     if !name.is_empty() && name != wanted {
@@ -209,7 +209,7 @@ fn preserve_unknown_fields(object: &Value) -> Option<Error> {
 }
 
 fn validate_update(new: &Value, old: &Value) -> ErrorList {
-    let mut errors = erase::metadata_update(new, old, false, None);
+    let mut errors = erase::metadata_update_generic(new, old, false, None);
     errors.extend(spec::validate(&Spec::of(new), &Options::update(new, old)));
     errors.extend(immutable_names(new, old));
     errors.extend(status(new));
@@ -239,7 +239,7 @@ fn immutable_names(new: &Value, old: &Value) -> ErrorList {
 }
 
 fn validate_status_update(new: &Value, old: &Value) -> ErrorList {
-    let mut errors = erase::metadata_update(new, old, false, None);
+    let mut errors = erase::metadata_update_generic(new, old, false, None);
     errors.extend(status(new));
     errors
 }

@@ -51,12 +51,12 @@ pub static KIND: Kind = Kind {
             }
         );
         hooks.validate = |v| {
-            let mut errors = erase::metadata(v, false, crate::names::path_segment);
+            let mut errors = erase::metadata_generic(v, false, crate::names::path_segment);
             errors.extend(erase::check::<APIService>(v, validate));
             errors
         };
         hooks.validate_update = |new, old| {
-            let mut errors = erase::metadata_update(new, old, false, Some(crate::names::path_segment));
+            let mut errors = erase::metadata_update_generic(new, old, false, Some(crate::names::path_segment));
             errors.extend(erase::check::<APIService>(new, validate));
             errors
         };

@@ -21,11 +21,7 @@ pub async fn run(server: Arc<Server>, shutdown: CancellationToken) {
     let work = async {
         loop {
             let revision = server.registry.store().revision();
-            let done = reconcile(&server.registry).await;
-            if let Err(status) = &done {
-                tracing::warn!(error = %status, "failed to bring custom resource definitions up to date");
-            }
-            if done == Ok(true) {
+            if reconcile(&server.registry).await {
                 server.registry.change_since(&[definitions()], revision).await;
             } else {
                 tokio::time::sleep(RETRY).await;
@@ -38,15 +34,16 @@ pub async fn run(server: Arc<Server>, shutdown: CancellationToken) {
     }
 }
 
-/// Brings all definitions up to date; says whether nothing is left to wait for.
-async fn reconcile(registry: &Registry) -> Result<bool, Status> {
+/// Brings all definitions up to date; says whether nothing is left to wait for. What fails with one of them holds up no
+/// other.
+async fn reconcile(registry: &Registry) -> bool {
     let mut all = registry.list(definitions(), "");
     // Who came first keeps a name.
     all.sort_by_cached_key(|definition| object::text(definition, "/metadata/creationTimestamp").to_owned());
     let mut done = true;
     for index in 0..all.len() {
         if object::is_deleting(&all[index]) {
-            done &= cleanup::remove_objects(registry, &all[index]).await?;
+            done &= told(&all[index], cleanup::remove_objects(registry, &all[index]).await).unwrap_or(false);
             continue;
         }
         let mut new = all[index].clone();
@@ -54,11 +51,20 @@ async fn reconcile(registry: &Registry) -> Result<bool, Status> {
         let others = all.iter().enumerate().filter(|(other, _)| *other != index).map(|(_, other)| other);
         let others = others.filter(|other| object::text(other, "/spec/group") == group);
         if conditions::update(&mut new, others) {
-            write_status(registry, new.clone()).await?;
+            done &= told(&new, write_status(registry, new.clone()).await).is_some();
             all[index] = new;
         }
     }
-    Ok(done)
+    done
+}
+
+/// What came out, or a line in the log.
+fn told<T>(definition: &Value, result: Result<T, Status>) -> Option<T> {
+    let failed = |status: &Status| {
+        let name = object::name(definition);
+        tracing::warn!(name, error = %status, "failed to bring a custom resource definition up to date");
+    };
+    result.inspect_err(failed).ok()
 }
 
 /// Writes the status, unless the definition is gone or changed meanwhile: then there is another look to come.
@@ -74,3 +80,6 @@ pub async fn write_status(registry: &Registry, new: Value) -> Result<(), Status>
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

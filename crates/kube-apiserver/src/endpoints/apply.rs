@@ -1,5 +1,6 @@
 //! apply: a configuration that is merged in by who owns what. The object is made when it is not there.
 
+use api::Verb;
 use bytes::Bytes;
 use machinery::codec::{self, Limits, Parsed, yaml};
 use machinery::gvk::GroupVersionKind;
@@ -10,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::body::{self, Expected};
 use super::options::Write;
-use super::{Scope, as_admit};
+use super::{Scope, as_admit, not_offered};
 use crate::registry::managed_fields::{self, KindVersions};
 use crate::registry::{Change, Owner, Part, group_kind, group_resource, now, object};
 use crate::{Body, Response};
@@ -106,6 +107,9 @@ struct Apply<'s> {
 impl Change for Apply<'_> {
     fn apply(&mut self, current: Option<&Value>) -> Result<Value, Status> {
         let scope = self.scope;
+        if current.is_none() && scope.kind.custom.is_some() && !scope.kind.verbs.contains(&Verb::Create) {
+            return Err(not_offered(scope.kind, Verb::Create));
+        }
         let config = self.config.as_ref().map_err(Status::clone)?;
         config.check_type(&scope.version.api_version(scope.kind), scope.kind.kind)?;
         let live = current.map(|current| versioned(scope, current));

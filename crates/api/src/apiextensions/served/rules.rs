@@ -35,7 +35,7 @@ pub fn update(behaviour: &Behaviour, new: &Value, old: &Value) -> ErrorList {
         return errors;
     }
     let root = Path::root();
-    let mut errors = erase::metadata_update(new, old, behaviour.namespaced, None);
+    let mut errors = erase::metadata_update_generic(new, old, behaviour.namespaced, None);
     errors.extend(structural::validate_update(&Correlated::new(new, old, &version.schema), &version.schema, &root));
     errors.extend(scale_spec(version, new));
     errors.extend(scale_status(version, new));
@@ -47,7 +47,7 @@ pub fn update(behaviour: &Behaviour, new: &Value, old: &Value) -> ErrorList {
 
 pub fn update_status(behaviour: &Behaviour, new: &Value, old: &Value) -> ErrorList {
     let Some(version) = behaviour.version_of(new) else { return wrong_type(behaviour, new) };
-    let mut errors = erase::metadata_update(new, old, behaviour.namespaced, None);
+    let mut errors = erase::metadata_update_generic(new, old, behaviour.namespaced, None);
     if let (Some(status), Some(schema)) = (new.get("status"), version.schema.properties.get("status")) {
         let before = old.get("status").unwrap_or(&Value::Null);
         let path = Path::new("status");
