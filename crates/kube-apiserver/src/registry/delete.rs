@@ -97,10 +97,17 @@ impl Registry {
                     strategy.settle(self, Some(&object), None).await;
                     return Ok(Some(Deleted { object, gone: false }));
                 }
-                // If somebody was faster the object is looked at again: it may have got a finalizer meanwhile.
-                Ok(self.remove_entry(kind, &object, &marked).await?.then_some(Deleted { object, gone: true }))
+                // If somebody was faster the object is looked at again: it may have got a finalizer meanwhile. Or it is gone,
+                // because whoever waits for marked objects took it; this deletion has done its part then.
+                let removed = self.remove_entry(kind, &object, &marked).await? || self.is_gone(&marked);
+                Ok(removed.then_some(Deleted { object, gone: true }))
             }
         }
+    }
+
+    /// Whether the object is there no more, though there may be another one of its name.
+    fn is_gone(&self, entry: &Entry<Attrs>) -> bool {
+        self.0.store.get(&entry.key).is_none_or(|now| now.create_revision != entry.create_revision)
     }
 
     /// Removes an object for good; `false` when it changed meanwhile.

@@ -133,3 +133,32 @@ async fn a_namespace_goes_when_its_finalizers_are_gone() {
     h.put(path, json!({ "metadata": { "name": "ns" }, "spec": { "finalizers": [] } })).await.expect(200);
     assert_eq!(h.get("/api/v1/namespaces/ns").await.code, 404);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delete_has_done_its_part_when_another_takes_what_it_marked() {
+    let h = Harness::new().await;
+    let registry = h.server.registry.clone();
+    // As the controller does that removes pods without a node as soon as they are marked.
+    let taker = tokio::spawn(async move {
+        let (pods, _) = api::find("", "v1", "pods").unwrap();
+        let mut watch =
+            registry.store().watch(&crate::registry::keys::prefix(pods), registry.store().revision()).unwrap();
+        while let Some(Ok(event)) = watch.next().await {
+            let pod: Value = serde_json::from_slice(&event.entry.value).unwrap();
+            if event.kind == store::EventKind::Put && pod["metadata"]["deletionTimestamp"].is_string() {
+                let _ = registry.store().delete(&event.entry.key, last(&pod), store::Precondition::Any).await;
+            }
+        }
+    });
+    for turn in 0..200 {
+        let name = format!("p{turn}");
+        h.post(PODS, pod(&name)).await.expect(201);
+        h.delete(&format!("{PODS}/{name}")).await.expect(200);
+        assert_eq!(h.get(&format!("{PODS}/{name}")).await.code, 404);
+    }
+    taker.abort();
+}
+
+fn last(object: &Value) -> store::NewValue {
+    store::NewValue::new(object.to_string(), None)
+}
