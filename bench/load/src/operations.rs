@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use bytes::Bytes;
 use http::Method;
 use serde_json::{Value, json};
@@ -27,11 +27,12 @@ pub fn map(name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"k": "x".repeat(1024)}})
 }
 
-/// A pod of about as many bytes as given, stored; it has no service account token to wait for.
+/// A pod of about as many bytes as given, stored; it has no service account token to wait for, and nobody schedules it: one
+/// on a node that is not there would be collected before it was measured.
 pub fn pod(name: &str, bytes: usize) -> Value {
     let filling = "x".repeat(bytes.saturating_sub(1500));
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "annotations": {"filling": filling}}, "spec": {
-        "automountServiceAccountToken": false, "nodeName": "nowhere",
+        "automountServiceAccountToken": false, "schedulerName": "none",
         "containers": [{"name": "c", "image": "busybox", "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}}}]}})
 }
 
@@ -78,7 +79,8 @@ impl Operation for Client {
             }
             Do::List(query, accept) => {
                 let path = format!("{PODS}{query}");
-                self.connection.send(Method::GET, &path, accept, Bytes::new()).await?;
+                let list = self.connection.send(Method::GET, &path, accept, Bytes::new()).await?;
+                ensure!(list.len() > LISTED * 1000, "the list is short: {} bytes", list.len());
             }
         }
         Ok(())
