@@ -167,39 +167,47 @@ pub mod erase {
         Error::internal(&Path::root(), error.to_string())
     }
 
+    /// The full check of metadata, and that of an update.
+    type Rules = (fn(&Value, bool, NameRule, &Path) -> ErrorList, fn(&Value, &Value, &Path) -> ErrorList);
+
+    const BUILT_IN: Rules = (meta_validation::validate_object_meta, meta_validation::validate_object_meta_update);
+    /// Upstream keeps custom kinds, their definitions and APIServices apart from the built-in ones: finalizers need no domain.
+    const GENERIC: Rules =
+        (meta_validation::validate_object_meta_generic, meta_validation::validate_object_meta_update_generic);
+
     /// Checks the metadata of a new object.
     pub fn metadata(value: &Value, namespaced: bool, name: NameRule) -> ErrorList {
-        meta_validation::validate_object_meta(value, namespaced, name, &Path::new("metadata"))
+        BUILT_IN.0(value, namespaced, name, &Path::new("metadata"))
+    }
+
+    /// [`metadata`] by the generic rules.
+    pub fn metadata_generic(value: &Value, namespaced: bool, name: NameRule) -> ErrorList {
+        GENERIC.0(value, namespaced, name, &Path::new("metadata"))
     }
 
     /// Checks what an update does to the metadata. Upstream checks in three places, and an error shows up once for
     /// each: the generic update (names as path segments), the kind's update, and the kind's full check (`rule`).
     pub fn metadata_update(new: &Value, old: &Value, namespaced: bool, rule: Option<NameRule>) -> ErrorList {
-        let path = Path::new("metadata");
-        let segment = crate::names::path_segment;
-        let mut errors = meta_validation::validate_object_meta_generic(new, namespaced, segment, &path);
-        errors.extend(meta_validation::validate_object_meta_update_generic(new, old, &path));
-        errors.extend(meta_validation::validate_object_meta_update(new, old, &path));
-        if let Some(rule) = rule {
-            errors.extend(metadata(new, namespaced, rule));
-        }
-        errors
+        update_by(BUILT_IN, new, old, namespaced, rule)
     }
 
-    /// [`metadata`] for kinds that upstream keeps apart from the built-in ones (custom kinds, their definitions, APIServices):
-    /// finalizers need no domain.
-    pub fn metadata_generic(value: &Value, namespaced: bool, name: NameRule) -> ErrorList {
-        meta_validation::validate_object_meta_generic(value, namespaced, name, &Path::new("metadata"))
-    }
-
-    /// [`metadata_update`] for those kinds.
+    /// [`metadata_update`] by the generic rules.
     pub fn metadata_update_generic(new: &Value, old: &Value, namespaced: bool, rule: Option<NameRule>) -> ErrorList {
+        update_by(GENERIC, new, old, namespaced, rule)
+    }
+
+    fn update_by(
+        (full, update): Rules,
+        new: &Value,
+        old: &Value,
+        namespaced: bool,
+        rule: Option<NameRule>,
+    ) -> ErrorList {
         let path = Path::new("metadata");
-        let mut errors = metadata_generic(new, namespaced, crate::names::path_segment);
-        for _ in ["the generic update", "the kind's own"] {
-            errors.extend(meta_validation::validate_object_meta_update_generic(new, old, &path));
-        }
-        errors.extend(rule.map(|rule| metadata_generic(new, namespaced, rule)).unwrap_or_default());
+        let mut errors = GENERIC.0(new, namespaced, crate::names::path_segment, &path);
+        errors.extend(GENERIC.1(new, old, &path));
+        errors.extend(update(new, old, &path));
+        errors.extend(rule.map(|rule| full(new, namespaced, rule, &path)).unwrap_or_default());
         errors
     }
 

@@ -8,11 +8,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use machinery::field::{Error, ErrorList, Path};
 use machinery::labels::Selector;
+use machinery::meta_validation::NameRule;
 use machinery::names as text_names;
 use serde_json::Value;
 
 use crate::checks;
 use crate::core::pod::{self, validate};
+use crate::erase;
 
 /// A label selector of a workload: given, well formed, and selecting something. `kind` is for the words.
 pub fn selector(selector: Option<&LabelSelector>, kind: &str, path: &Path) -> (ErrorList, Option<Selector>) {
@@ -169,12 +171,37 @@ pub fn default_in_spec(object: &mut Value, field: &str, value: Value) {
     }
 }
 
+/// What a new workload has against it: its metadata, then its kind's own rules.
+pub fn checked(value: &Value, name: NameRule, validate: fn(&Value) -> ErrorList) -> ErrorList {
+    let mut errors = erase::metadata(value, true, name);
+    errors.extend(validate(value));
+    errors
+}
+
+/// The same of an update, which also must not change what is `frozen`.
+pub fn checked_update<E: IntoIterator<Item = Error>>(
+    new: &Value,
+    old: &Value,
+    validate: fn(&Value) -> ErrorList,
+    frozen: fn(&Value, &Value) -> E,
+) -> ErrorList {
+    let mut errors = erase::metadata_update(new, old, true, None);
+    errors.extend(validate(new));
+    errors.extend(frozen(new, old));
+    errors
+}
+
+/// Whether a workload has a selector, be it an empty one: the typed form cannot tell.
+pub fn states_selector(value: &Value) -> bool {
+    value.pointer("/spec/selector").is_some_and(|selector| !selector.is_null())
+}
+
 /// Runs `default`, for types whose selector is always there in the typed form but tells absent from empty in JSON.
 pub fn keeping_absent_selector<E>(
     object: &mut Value,
     default: impl FnOnce(&mut Value) -> Result<(), E>,
 ) -> Result<(), E> {
-    let given = object.pointer("/spec/selector").is_some_and(|s| !s.is_null());
+    let given = states_selector(object);
     default(object)?;
     if !given && let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
         spec.shift_remove("selector");

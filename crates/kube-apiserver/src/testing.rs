@@ -135,6 +135,13 @@ pub(crate) async fn call_with(
     (code, warnings, body.unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into_owned().into()))
 }
 
+/// Sends JSON as the administrator; a PATCH is a merge patch, null no body.
+pub(crate) async fn send(server: &Arc<Server>, method: &str, path: &str, object: &Value) -> (u16, Vec<String>, Value) {
+    let kind = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
+    let text = if object.is_null() { String::new() } else { object.to_string() };
+    call_with(server, admin(), method, path, kind, &text).await
+}
+
 pub(crate) fn admin() -> UserInfo {
     UserInfo::new("admin", [crate::user::MASTERS_GROUP])
 }

@@ -70,17 +70,8 @@ pub static KIND: Kind = Kind {
     },
     hooks: Hooks {
         default: |v| workload::keeping_absent_selector(v, |v| erase::mutate::<Deployment>(v, default)),
-        validate: |v| {
-            let mut errors = erase::metadata(v, true, names::subdomain);
-            errors.extend(validate(v));
-            errors
-        },
-        validate_update: |new, old| {
-            let mut errors = erase::metadata_update(new, old, true, None);
-            errors.extend(validate(new));
-            errors.extend(immutable_selector(new, old));
-            errors
-        },
+        validate: |v| workload::checked(v, names::subdomain, validate),
+        validate_update: |new, old| workload::checked_update(new, old, validate, immutable_selector),
         ..hooks!(
             Deployment,
             true,
@@ -178,7 +169,7 @@ fn prepare_update(new: &mut Value, old: &Value) {
 }
 
 fn validate(value: &Value) -> ErrorList {
-    let given = value.pointer("/spec/selector").is_some_and(|s| !s.is_null());
+    let given = workload::states_selector(value);
     erase::check::<Deployment>(value, |deployment| {
         let default = DeploymentSpec::default();
         validate_spec(deployment.spec.as_ref().unwrap_or(&default), given)

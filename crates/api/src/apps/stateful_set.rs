@@ -81,17 +81,8 @@ pub static KIND: Kind = Kind {
     },
     hooks: Hooks {
         default: |v| workload::keeping_absent_selector(v, |v| erase::mutate::<StatefulSet>(v, default)),
-        validate: |v| {
-            let mut errors = erase::metadata(v, true, names::label);
-            errors.extend(validate(v));
-            errors
-        },
-        validate_update: |new, old| {
-            let mut errors = erase::metadata_update(new, old, true, None);
-            errors.extend(validate(new));
-            errors.extend(frozen(new, old));
-            errors
-        },
+        validate: |v| workload::checked(v, names::label, validate),
+        validate_update: |new, old| workload::checked_update(new, old, validate, frozen),
         ..hooks!(
             StatefulSet,
             true,
@@ -151,7 +142,7 @@ fn drop_max_unavailable(new: &mut Value, old: Option<&Value>) {
 }
 
 fn validate(value: &Value) -> ErrorList {
-    let given = value.pointer("/spec/selector").is_some_and(|s| !s.is_null());
+    let given = workload::states_selector(value);
     erase::check::<StatefulSet>(value, |set| {
         let default = StatefulSetSpec::default();
         validate_spec(set.spec.as_ref().unwrap_or(&default), given)

@@ -14,7 +14,7 @@ use api::apiextensions::served::Converter;
 use machinery::go_text::quote;
 use machinery::status::Status;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::Instant;
 
 pub use metrics::ConversionMetrics;
@@ -63,18 +63,24 @@ impl ConversionWebhook {
         Some(Self { registry, config: webhook.client_config, review: format!("apiextensions.k8s.io/{review}") })
     }
 
-    /// Asks about some objects, and checks what comes back.
-    async fn ask(&self, registry: &Registry, objects: &[Value], api_version: &str) -> Result<Vec<Value>, Failure> {
+    /// Asks about some objects, which are given as JSON too, and checks what comes back.
+    async fn ask(
+        &self,
+        registry: &Registry,
+        (objects, texts): (&[Value], &str),
+        api_version: &str,
+    ) -> Result<Vec<Value>, Failure> {
         let name = described(&objects[0]);
         let uid = uuid::Uuid::new_v4().to_string();
-        let question = json!({
-            "kind": "ConversionReview", "apiVersion": self.review,
-            "request": { "uid": uid, "desiredAPIVersion": api_version, "objects": objects },
-        });
+        // The objects are written once, when they are counted.
+        let (review, wanted) = (Value::from(self.review.as_str()), Value::from(api_version));
+        let question = format!(
+            r#"{{"kind":"ConversionReview","apiVersion":{review},"request":{{"uid":"{uid}","desiredAPIVersion":{wanted},"objects":[{texts}]}}}}"#
+        );
         let fail = |kind, reason: String| Failure { kind, reason: format!("conversion webhook for {name} {reason}") };
         let call_failed = |reason: &str| fail(Failed::Call, format!("failed: {reason}"));
         let client = Client::new(&self.config, |_, _| None).map_err(|failure| call_failed(failure.reason()))?;
-        let answer = client.post(registry, question.to_string().into(), TIMEOUT, ANSWER_BYTES_MAX).await;
+        let answer = client.post(registry, question.into(), TIMEOUT, ANSWER_BYTES_MAX).await;
         let answer = answer.map_err(|failure| call_failed(failure.reason()))?;
         let answer: Value =
             serde_json::from_slice(&answer).map_err(|error| call_failed(&format!("the answer is no JSON: {error}")))?;
@@ -132,9 +138,9 @@ impl ConversionWebhook {
 
     async fn convert_all(&self, registry: &Registry, objects: &[Value], wanted: &str) -> Result<Vec<Value>, Status> {
         let mut converted = Vec::with_capacity(objects.len());
-        for part in parts(objects) {
+        for (part, texts) in parts(objects) {
             let started = Instant::now();
-            let answer = self.ask(registry, part, wanted).await;
+            let answer = self.ask(registry, (part, &texts), wanted).await;
             let failed = answer.as_ref().err().map(|failure| failure.kind);
             registry.conversion_metrics().observe(failed, started.elapsed());
             converted.extend(answer.map_err(|failure| {
@@ -160,19 +166,22 @@ fn described(object: &Value) -> String {
     format!("{}, Kind={}", object::text(object, "/apiVersion"), object::text(object, "/kind"))
 }
 
-/// The objects in runs of about [`QUESTION_BYTES_MAX`].
-fn parts(objects: &[Value]) -> Vec<&[Value]> {
-    let (mut parts, mut from, mut bytes) = (Vec::new(), 0, 0);
+/// The objects in runs of about [`QUESTION_BYTES_MAX`], each with its objects as JSON, commas between them.
+fn parts(objects: &[Value]) -> Vec<(&[Value], String)> {
+    let (mut parts, mut from, mut texts) = (Vec::new(), 0, String::new());
     for (index, object) in objects.iter().enumerate() {
-        let own = object.to_string().len();
-        if bytes + own > QUESTION_BYTES_MAX && index > from {
-            parts.push(&objects[from..index]);
-            (from, bytes) = (index, 0);
+        let own = object.to_string();
+        if texts.len() + own.len() > QUESTION_BYTES_MAX && index > from {
+            parts.push((&objects[from..index], std::mem::take(&mut texts)));
+            from = index;
         }
-        bytes += own;
+        if index > from {
+            texts.push(',');
+        }
+        texts.push_str(&own);
     }
     if from < objects.len() {
-        parts.push(&objects[from..]);
+        parts.push((&objects[from..], texts));
     }
     parts
 }

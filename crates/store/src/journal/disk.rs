@@ -77,16 +77,19 @@ impl Folder {
     }
 }
 
+/// All names in a folder. Those that are no UTF-8 are not ours.
+pub(super) fn names(folder: &Path) -> io::Result<Vec<String>> {
+    let name = |entry: io::Result<fs::DirEntry>| entry.map(|entry| entry.file_name().into_string().ok()).transpose();
+    fs::read_dir(folder)?.filter_map(name).collect()
+}
+
 impl Disk for Folder {
     fn folder(&self) -> PathBuf {
         self.path.clone()
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
-        // Names that are no UTF-8 are not ours.
-        let name =
-            |entry: io::Result<fs::DirEntry>| entry.map(|entry| entry.file_name().into_string().ok()).transpose();
-        fs::read_dir(&self.path)?.filter_map(name).collect()
+        names(&self.path)
     }
 
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {

@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::journal::disk::{Disk, DiskFile};
+use crate::journal::disk::{Disk, DiskFile, names};
 use crate::journal::{JournalError, Record, Visitor, recover};
 use crate::{EventKind, Revision};
 
@@ -110,9 +110,7 @@ impl Disk for ReadOnly {
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
-        let name =
-            |entry: io::Result<fs::DirEntry>| entry.map(|entry| entry.file_name().into_string().ok()).transpose();
-        fs::read_dir(&self.0)?.filter_map(name).collect()
+        names(&self.0)
     }
 
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {

@@ -6,14 +6,12 @@ use serde_json::{Value, json};
 
 use crate::Server;
 use crate::apiextensions::definitions;
-use crate::testing::{admin, call_with, server};
+use crate::testing::{self, server};
 
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 
 async fn send(server: &Arc<Server>, method: &str, path: &str, object: Value) -> (u16, Value) {
-    let kind = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
-    let text = if object.is_null() { String::new() } else { object.to_string() };
-    let (code, _, body) = call_with(server, admin(), method, path, kind, &text).await;
+    let (code, _, body) = testing::send(server, method, path, &object).await;
     (code, body)
 }
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::parts;
 use crate::Server;
 use crate::admission::webhook::tests::Hook;
-use crate::testing::{Pki, admin, call_with, server};
+use crate::testing::{self, Pki, server};
 
 const THINGS: &str = "/apis/example.com/v1/namespaces/default/things";
 const THINGS_V2: &str = "/apis/example.com/v2/namespaces/default/things";
@@ -71,9 +71,7 @@ impl World {
     }
 
     async fn send(&self, method: &str, path: &str, object: Value) -> (u16, Value) {
-        let kind = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
-        let text = if object.is_null() { String::new() } else { object.to_string() };
-        let (code, _, body) = call_with(&self.server, admin(), method, path, kind, &text).await;
+        let (code, _, body) = testing::send(&self.server, method, path, &object).await;
         (code, body)
     }
 
@@ -202,8 +200,8 @@ async fn a_webhook_that_is_gone_keeps_nothing_but_its_versions_away() {
 #[test]
 fn many_objects_are_asked_about_in_parts() {
     let objects: Vec<Value> = (0..5).map(|_| json!("x".repeat(2 << 20))).collect();
-    assert_eq!(parts(&objects).iter().map(|part| part.len()).collect::<Vec<_>>(), [1, 1, 1, 1, 1]);
+    assert_eq!(parts(&objects).iter().map(|(part, _)| part.len()).collect::<Vec<_>>(), [1, 1, 1, 1, 1]);
     let objects: Vec<Value> = (0..5).map(|_| json!("x".repeat(1 << 20))).collect();
-    assert_eq!(parts(&objects).iter().map(|part| part.len()).collect::<Vec<_>>(), [3, 2]);
+    assert_eq!(parts(&objects).iter().map(|(part, _)| part.len()).collect::<Vec<_>>(), [3, 2]);
     assert!(parts(&[]).is_empty());
 }

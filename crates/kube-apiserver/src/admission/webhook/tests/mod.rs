@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::testing::{LeafOptions, Pki, admin, call_with, server_with};
+use crate::testing::{self, LeafOptions, Pki, server_with};
 use crate::{Config, Server};
 
 /// What a test's webhook does with a question.
@@ -183,9 +183,7 @@ impl World {
     }
 
     async fn send(&self, method: &str, path: &str, object: Value) -> (u16, Vec<String>, Value) {
-        let kind = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
-        let text = if object.is_null() { String::new() } else { object.to_string() };
-        call_with(&self.server, admin(), method, path, kind, &text).await
+        testing::send(&self.server, method, path, &object).await
     }
 
     async fn post(&self, path: &str, object: Value) -> (u16, Value) {
