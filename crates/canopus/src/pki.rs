@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_RSA_SHA256, RsaKeySize, SanType,
 };
 
 const AUTHORITY_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -50,7 +50,9 @@ impl Pki {
         }
         let service_account_key = folder.join("sa.key");
         if !service_account_key.exists() {
-            let key = KeyPair::generate().context("failed to make the service accounts' signing key")?;
+            // Some of those who verify such tokens outside of the cluster take RS256 alone (Azure's federation does).
+            let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)
+                .context("failed to make the service accounts' signing key")?;
             write_public(&folder.join("sa.pub"), &key.public_key_pem())?;
             write_private(&service_account_key, &key.serialize_pem())?;
         }
@@ -330,6 +332,19 @@ mod tests {
         let (_, pem) = x509_parser::pem::parse_x509_pem(&long).unwrap();
         let long = pem.parse_x509().unwrap();
         assert_eq!(long.validity().not_after, authority.validity().not_after);
+    }
+
+    #[test]
+    fn tokens_are_signed_with_rsa_and_a_key_that_is_there_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = |file: &str| std::fs::read_to_string(folder.path().join(file)).unwrap();
+        Pki::open(folder.path()).unwrap();
+        let key = KeyPair::from_pem(&made("sa.key")).unwrap();
+        assert_eq!((key.algorithm(), key.public_key_pem()), (&PKCS_RSA_SHA256, made("sa.pub")));
+        let own = KeyPair::generate().unwrap().serialize_pem();
+        write_private(&folder.path().join("sa.key"), &own).unwrap();
+        Pki::open(folder.path()).unwrap();
+        assert_eq!(made("sa.key"), own);
     }
 
     #[test]
