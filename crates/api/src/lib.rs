@@ -10,6 +10,7 @@ mod declare;
 pub mod cells;
 mod checks;
 mod custom;
+pub mod default_class;
 mod internal;
 pub mod names;
 mod strategy;

@@ -13,6 +13,7 @@ mod kube_proxy;
 mod kubelet;
 mod leader_election;
 mod scheduler;
+mod volume_flags;
 
 use std::ffi::OsString;
 use std::path::Path;

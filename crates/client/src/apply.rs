@@ -52,7 +52,8 @@ impl Applier {
         Self { client, recorder }
     }
 
-    /// Applies writes in order until one fails.
+    /// Applies writes in order until one fails. Updates of one object build on one another: the first has the revision
+    /// of the view as its precondition, each after it the one that came of the last.
     pub async fn apply(&self, writes: &[Intent]) -> Outcome {
         let mut outcome = Outcome::default();
         let mut rest = writes;
@@ -75,7 +76,8 @@ impl Applier {
         let mut rest = group;
         while !rest.is_empty() && outcome.failure.is_none() {
             let (batch, after) = rest.split_at(size.min(rest.len()));
-            for result in join_all(batch.iter().map(|intent| self.apply_one(intent))).await {
+            let results = join_all(batch.iter().map(|intent| self.apply_one(intent, &outcome.written))).await;
+            for result in results {
                 match result {
                     Ok(written) => outcome.written.extend(written),
                     Err(failure) => outcome.failure = outcome.failure.take().or(Some(failure)),
@@ -86,13 +88,13 @@ impl Applier {
         }
     }
 
-    async fn apply_one(&self, intent: &Intent) -> Result<Option<Written>, Failure> {
+    async fn apply_one(&self, intent: &Intent, before: &[Written]) -> Result<Option<Written>, Failure> {
         if let Action::Event(note) = &intent.action {
             self.recorder.record(note.clone());
             return Ok(None);
         }
         let (verb, plural) = describe(&intent.action);
-        match self.send(&intent.action).await {
+        match self.send(&intent.action, before).await {
             Ok(written) => {
                 if let Some(note) = &intent.on_success {
                     let name = written.as_ref().map_or("", |written| &*written.key.name);
@@ -115,14 +117,18 @@ impl Applier {
         }
     }
 
-    async fn send(&self, action: &Action) -> Result<Option<Written>, ApiError> {
+    async fn send(&self, action: &Action, before: &[Written]) -> Result<Option<Written>, ApiError> {
         let (method, path, body) = match action {
             Action::Create { target, body } => {
                 let path = target.resource.path(&target.namespace);
                 (Method::POST, path, Some(("application/json", body.clone())))
             }
             Action::Update { target, subresource, body } => {
-                (Method::PUT, with_subresource(target, *subresource), Some(("application/json", body.clone())))
+                let mut body = body.clone();
+                if let Some(last) = before.iter().rfind(|written| written.uid == target.uid && written.revision > 0) {
+                    body["metadata"]["resourceVersion"] = json!(last.revision.to_string());
+                }
+                (Method::PUT, with_subresource(target, *subresource), Some(("application/json", body)))
             }
             Action::Patch { target, subresource, patch } => {
                 let path = with_subresource(target, *subresource);

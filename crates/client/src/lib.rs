@@ -3,7 +3,7 @@
 //!
 //! Read in this order: [`transport`] and [`request`] (calls), [`object`], [`snapshot`], [`store`], [`reflector`] and
 //! [`reflectors`] (what the process knows), [`view`], [`plan`] and [`controller`] (deciding), [`apply`], [`events`],
-//! [`queue`] and [`runtime`] (doing). [`leader_election`] and [`service_account`] are for components that are processes
+//! [`queue`] and [`runtime`] (doing). [`volumes`] holds rules that several components share. [`leader_election`] and [`service_account`] are for components that are processes
 //! of their own.
 //!
 //! Invariant: nothing here knows a server, and nothing reads a clock or a random number but through [`environment`].
@@ -27,6 +27,7 @@ pub mod snapshot;
 pub mod store;
 pub mod transport;
 pub mod view;
+pub mod volumes;
 
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;

@@ -8,6 +8,7 @@ pub mod endpointslice;
 pub mod garbage_collector;
 pub mod namespace;
 pub mod node_lifecycle;
+pub mod persistentvolume_binder;
 pub mod podgc;
 pub mod protection;
 pub mod replicaset;
@@ -57,6 +58,8 @@ pub struct Options {
     pub node_startup_grace_period: Duration,
     /// How many ended pods may lie about (`--terminated-pod-gc-threshold`).
     pub terminated_pod_gc_threshold: i64,
+    /// How claims get volumes, and what becomes of released ones.
+    pub volumes: persistentvolume_binder::Options,
     /// The process' caches; without them the manager makes its own, read as the garbage collector.
     pub reflectors: Option<Arc<Reflectors>>,
     /// Time and chance.
@@ -74,6 +77,7 @@ impl Default for Options {
             node_monitor_grace_period: Duration::from_secs(40),
             node_startup_grace_period: Duration::from_secs(60),
             terminated_pod_gc_threshold: 12_500,
+            volumes: persistentvolume_binder::Options::default(),
             reflectors: None,
             environment: Environment::system(),
         }
@@ -113,6 +117,11 @@ pub async fn run(clients: Clients, options: Options, cancel: CancellationToken) 
         set.start("disruption-controller", disruption::StaleDisruptions),
         set.start("node-controller", node_lifecycle::NodeLifecycle::new(grace)),
         set.start("node-controller", taint_eviction::TaintEviction::default()),
+        set.start_as(
+            "persistent-volume-binder",
+            persistentvolume_binder::COMPONENT,
+            persistentvolume_binder::PersistentVolumes { options: options.volumes },
+        ),
         set.start("pvc-protection-controller", protection::Claims),
         set.start("pv-protection-controller", protection::Volumes),
         set.start("volumeattributesclass-protection-controller", protection::AttributesClasses),
@@ -155,12 +164,22 @@ struct Set {
 
 impl Set {
     fn start<C: Controller>(&self, account: &'static str, controller: C) -> BoxFuture<'_, ()> {
+        self.start_as(account, account, controller)
+    }
+
+    /// Starts a controller whose events come from a `component` by another name than its account's.
+    fn start_as<C: Controller>(
+        &self,
+        account: &'static str,
+        component: &'static str,
+        controller: C,
+    ) -> BoxFuture<'_, ()> {
         debug_assert!(selection::NAMES.contains(&C::NAME), "{} is missing from the list of names", C::NAME);
         if !self.selection.contains(C::NAME) {
             return Box::pin(std::future::ready(()));
         }
         let client = (self.clients)(account);
-        Box::pin(async move { self.runtime.run(controller, client, account, self.cancel.clone()).await })
+        Box::pin(async move { self.runtime.run(controller, client, component, self.cancel.clone()).await })
     }
 }
 

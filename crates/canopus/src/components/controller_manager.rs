@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::leader_election::{LeaderElectionFlags, lead};
+use super::volume_flags::VolumeFlags;
 use super::{Component, client_of, flags, health, kube_config_of};
 use crate::control_plane::{certificate_signer, user_agent};
 use crate::pki::Signer;
@@ -55,6 +56,8 @@ pub struct Flags {
     #[arg(long, value_name = "N", default_value_t = 12_500)]
     terminated_pod_gc_threshold: i64,
     #[command(flatten)]
+    volumes: VolumeFlags,
+    #[command(flatten)]
     leader_election: LeaderElectionFlags,
     /// The IP address on which to serve health checks
     #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
@@ -94,6 +97,7 @@ impl Component for Flags {
             node_monitor_grace_period: self.node_monitor_grace_period,
             node_startup_grace_period: self.node_startup_grace_period,
             terminated_pod_gc_threshold: self.terminated_pod_gc_threshold,
+            volumes: self.volumes.options()?,
             ..kube_controller_manager::Options::default()
         };
         let config = kube_config_of(&self.kubeconfig).await?;

@@ -1,9 +1,10 @@
 //! Storage that is in use stays: a claim, a volume or a class of attributes that is to be deleted keeps the finalizer
-//! that admission gave it until nobody uses it any more.
+//! that admission gave it until nobody uses it any more. One that was taken away before is given back.
 
+use client::volumes::{claim_name, claim_names};
 use client::{ApiError, BoxFuture, Controller, Intent, Key, Object, Outside, Plan, Sources, View, request};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, Volume};
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::storage::v1::VolumeAttributesClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
@@ -67,7 +68,15 @@ impl Controller for Claims {
     fn reconcile(&self, view: &View, key: &Key, _now: Timestamp) -> Plan {
         let mut plan = Plan::nothing();
         let claims = view.of::<PersistentVolumeClaim>();
-        let Some(claim) = claims.get(key).filter(|claim| waits(&claim.metadata, CLAIM)) else { return plan };
+        let Some(claim) = claims.get(key) else { return plan };
+        if lacks(&claim.metadata, CLAIM) {
+            let mut claim = PersistentVolumeClaim::clone(claim);
+            hold(&mut claim.metadata, CLAIM);
+            plan.write(Intent::update(&claim));
+        }
+        if !waits(&claim.metadata, CLAIM) {
+            return plan;
+        }
         if view.extra::<Confirmed>().is_none() {
             plan.because("a pod uses the claim");
             return plan;
@@ -89,7 +98,15 @@ impl Controller for Volumes {
     fn reconcile(&self, view: &View, key: &Key, _now: Timestamp) -> Plan {
         let mut plan = Plan::nothing();
         let volumes = view.of::<PersistentVolume>();
-        let Some(volume) = volumes.get(key).filter(|volume| waits(&volume.metadata, VOLUME)) else { return plan };
+        let Some(volume) = volumes.get(key) else { return plan };
+        if lacks(&volume.metadata, VOLUME) {
+            let mut volume = PersistentVolume::clone(volume);
+            hold(&mut volume.metadata, VOLUME);
+            plan.write(Intent::update(&volume));
+        }
+        if !waits(&volume.metadata, VOLUME) {
+            return plan;
+        }
         if volume.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound") {
             plan.because("the volume is bound to a claim");
             return plan;
@@ -120,7 +137,15 @@ impl Controller for AttributesClasses {
     fn reconcile(&self, view: &View, key: &Key, _now: Timestamp) -> Plan {
         let mut plan = Plan::nothing();
         let classes = view.of::<VolumeAttributesClass>();
-        let Some(class) = classes.get(key).filter(|class| waits(&class.metadata, CLASS)) else { return plan };
+        let Some(class) = classes.get(key) else { return plan };
+        if lacks(&class.metadata, CLASS) {
+            let mut class = VolumeAttributesClass::clone(class);
+            hold(&mut class.metadata, CLASS);
+            plan.write(Intent::update(&class));
+        }
+        if !waits(&class.metadata, CLASS) {
+            return plan;
+        }
         let name = Some(&*key.name);
         let claims = view.of::<PersistentVolumeClaim>();
         let by_claim = claims.iter().any(|claim| classes_of_claim(claim).any(|own| Some(own) == name));
@@ -140,21 +165,17 @@ fn waits(metadata: &ObjectMeta, finalizer: &str) -> bool {
     metadata.deletion_timestamp.is_some() && metadata.finalizers.iter().flatten().any(|own| own == finalizer)
 }
 
+/// Whether the object is to stay and has lost its finalizer.
+fn lacks(metadata: &ObjectMeta, finalizer: &str) -> bool {
+    metadata.deletion_timestamp.is_none() && !metadata.finalizers.iter().flatten().any(|own| own == finalizer)
+}
+
+fn hold(metadata: &mut ObjectMeta, finalizer: &str) {
+    metadata.finalizers.get_or_insert_default().push(finalizer.to_owned());
+}
+
 fn release(metadata: &mut ObjectMeta, finalizer: &str) {
     metadata.finalizers.iter_mut().for_each(|finalizers| finalizers.retain(|own| own != finalizer));
-}
-
-/// The claims that the pod's volumes name, those made for it included.
-fn claim_names(pod: &Pod) -> impl Iterator<Item = String> + '_ {
-    pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten()).filter_map(|volume| claim_name(pod, volume))
-}
-
-fn claim_name(pod: &Pod, volume: &Volume) -> Option<String> {
-    if let Some(source) = &volume.persistent_volume_claim {
-        return Some(source.claim_name.clone());
-    }
-    let own = volume.ephemeral.as_ref().map(|_| &volume.name)?;
-    Some(format!("{}-{own}", pod.metadata.name.as_deref().unwrap_or_default()))
 }
 
 /// A pod that no node runs does not use its claims yet: its node would refuse a claim that is being deleted.
@@ -216,8 +237,11 @@ mod tests {
         assert_eq!(body(&plan, 0)["metadata"]["finalizers"], json!(["own/one"]));
         let mut staying = claim;
         staying.metadata.deletion_timestamp = None;
-        let plan = Claims.reconcile(&View::new().with([staying]).with_extra(Confirmed), &key, at(1));
-        assert_eq!(plan, Plan::nothing());
+        let plan = |claim| Claims.reconcile(&View::new().with([claim]).with_extra(Confirmed), &key, at(1));
+        assert_eq!(plan(staying.clone()), Plan::nothing());
+        staying.metadata.finalizers = None;
+        let given_back = plan(staying);
+        assert_eq!(body(&given_back, 0)["metadata"]["finalizers"], json!([CLAIM]));
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub const NAMES: &[&str] = &[
     certificates::approving::Approving::NAME,
     certificates::signing::Signing::NAME,
     certificates::cleaner::Cleaner::NAME,
+    persistentvolume_binder::PersistentVolumes::NAME,
     podgc::PodGc::NAME,
     protection::Claims::NAME,
     protection::Volumes::NAME,

@@ -1,11 +1,11 @@
 //! An Ingress that does not say of which class it is gets the default one.
 
+use api::default_class::pick;
 use async_trait::async_trait;
 use k8s_openapi::api::networking::v1::IngressClass;
 use machinery::status::Status;
 use serde_json::Value;
 
-use super::default_class::pick;
 use crate::admission::{Operation, Plugin, Review};
 use crate::registry::object;
 

@@ -1,11 +1,11 @@
 //! A claim that does not say of which class it is gets the default one. The empty class is an answer, too: no class.
 
+use api::default_class::pick;
 use async_trait::async_trait;
 use k8s_openapi::api::storage::v1::StorageClass;
 use machinery::status::Status;
 use serde_json::Value;
 
-use super::default_class::pick;
 use crate::admission::{Operation, Plugin, Review};
 use crate::registry::object;
 

@@ -6,7 +6,6 @@ pub mod certificate_approval;
 pub mod certificate_requests;
 pub mod certificate_signing;
 pub mod certificate_subject_restriction;
-pub mod default_class;
 pub mod default_ingress_class;
 pub mod default_storage_class;
 pub mod default_toleration_seconds;
