@@ -20,7 +20,8 @@ pub fn is_wanted(ctx: &Context, request: &http::Request<Body>) -> bool {
     *request.method() == Method::GET && ctx.info.verb != "watch" && !passed_on && takes_gzip(request.headers())
 }
 
-fn takes_gzip(headers: &HeaderMap) -> bool {
+/// Whether the client takes gzip.
+pub fn takes_gzip(headers: &HeaderMap) -> bool {
     let values = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|coding| {
         let (name, parameters) = coding.split_once(';').unwrap_or((coding, ""));

@@ -37,6 +37,7 @@ use crate::admission::{self, Chain};
 use crate::apiextensions::KindSet;
 use crate::registry::{Admit, Outcome, encode, group_resource};
 use crate::{Body, Context, RequestInfo, Response, Server, body as http_body};
+pub(crate) use compress::takes_gzip;
 use media::{Encoding, Output};
 pub(crate) use options::Query;
 pub(crate) use subresources::{PART_VERBS, is_served};

@@ -46,7 +46,7 @@ impl Style {
     pub async fn apply(self, response: Response) -> Response {
         let is_json =
             response.headers().get(header::CONTENT_TYPE) == Some(&HeaderValue::from_static("application/json"));
-        if self == Self::Compact || !is_json {
+        if self == Self::Compact || !is_json || response.headers().contains_key(header::CONTENT_ENCODING) {
             return response;
         }
         let (mut parts, answer) = response.into_parts();

@@ -5,45 +5,30 @@ use std::collections::{BTreeMap, BTreeSet};
 use api::{Kind, Verb, Version};
 use machinery::schema;
 
+use super::custom;
+use super::parameters::{DELETE, LIST, PATCH_PARAMETERS, Parameter, WRITE};
 use super::schemas::{self, Homes, PATCH};
 use crate::apiextensions::KindSet;
 use crate::discovery::model as discovery_model;
 
-/// Parameters in the query: name and JSON type.
-pub type Parameter = (&'static str, &'static str);
-
-const DRY_RUN: Parameter = ("dryRun", "string");
-const FIELD_MANAGER: Parameter = ("fieldManager", "string");
-const FIELD_VALIDATION: Parameter = ("fieldValidation", "string");
-const FORCE: Parameter = ("force", "boolean");
-pub const PRETTY: Parameter = ("pretty", "string");
-const LIST: &[Parameter] = &[
-    ("allowWatchBookmarks", "boolean"),
-    ("continue", "string"),
-    ("fieldSelector", "string"),
-    ("labelSelector", "string"),
-    ("limit", "integer"),
-    ("resourceVersion", "string"),
-    ("resourceVersionMatch", "string"),
-    ("sendInitialEvents", "boolean"),
-    ("timeoutSeconds", "integer"),
-    ("watch", "boolean"),
-];
-const WRITE: &[Parameter] = &[DRY_RUN, FIELD_MANAGER, FIELD_VALIDATION];
-const PATCH_PARAMETERS: &[Parameter] = &[DRY_RUN, FIELD_MANAGER, FIELD_VALIDATION, FORCE];
-const DELETE: &[Parameter] =
-    &[DRY_RUN, ("gracePeriodSeconds", "integer"), ("orphanDependents", "boolean"), ("propagationPolicy", "string")];
 const STATUS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Status";
 const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
 const SCALE: &str = "io.k8s.api.autoscaling.v1.Scale";
-const PATCH_TYPES: &[&str] =
-    &["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"];
+const PATCH_TYPES: &[&str] = &[
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
+];
+const CUSTOM_PATCH_TYPES: &[&str] =
+    &["application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml"];
 const ANY_TYPE: &[&str] = &["*/*"];
 
 /// One operation.
 pub struct Operation {
     pub method: &'static str,
     pub id: String,
+    pub description: String,
     /// `core_v1`, `apps_v1`
     pub tag: String,
     /// `x-kubernetes-action`
@@ -59,6 +44,15 @@ pub struct Operation {
     pub answer: String,
     /// Codes of success.
     pub codes: &'static [&'static str],
+    /// Whether the kind is a custom one.
+    pub custom: bool,
+}
+
+impl Operation {
+    /// Whether a type that the operation names has a schema.
+    pub fn knows(&self, name: &str) -> bool {
+        name == PATCH || self.custom || schema::builtin().id(name).is_some()
+    }
 }
 
 /// A path, the names in it, and its operations.
@@ -77,15 +71,15 @@ pub fn items(kinds: &KindSet, group: &str, version: &str) -> Vec<Item> {
 
 /// The types that a group's version needs, to be followed further.
 pub fn roots(kinds: &KindSet, group: &str, version: &str) -> BTreeSet<String> {
-    let types = schema::builtin();
     let mut roots = BTreeSet::from([PATCH.to_owned()]);
-    for item in items(kinds, group, version) {
-        for operation in item.operations {
-            roots.insert(operation.answer);
-            roots.extend(operation.body.map(|(name, _)| name.to_owned()));
+    for operation in items(kinds, group, version).into_iter().flat_map(|item| item.operations) {
+        if operation.custom {
+            roots.extend([custom::OBJECT_META, custom::LIST_META].map(str::to_owned));
         }
+        let body = operation.body.map(|(name, _)| name);
+        let names = [body, Some(operation.answer.as_str())].into_iter().flatten();
+        roots.extend(names.filter(|name| operation.knows(name)).map(str::to_owned));
     }
-    roots.retain(|name| name == PATCH || types.id(name).is_some());
     roots
 }
 
@@ -137,16 +131,12 @@ fn of_kind(kind: &'static Kind, version: &'static Version) -> Vec<Item> {
         ));
     }
     if has(Verb::DeleteCollection) {
-        let mut operation = make.operation(
-            "delete",
-            "deletecollection",
-            "deletecollection",
-            DELETE,
-            Some((DELETE_OPTIONS, false)),
-            &["200"],
-        );
+        let mut operation =
+            make.operation("delete", "delete", "deletecollection", DELETE, Some((DELETE_OPTIONS, false)), &["200"]);
         operation.answer = STATUS.to_owned();
-        operation.id = operation.id.replacen("deletecollection", "deleteCollection", 1);
+        // The word stands before the scope.
+        let at = operation.id.len() - kind.kind.len() - if kind.namespaced { "Namespaced".len() } else { 0 };
+        operation.id.insert_str(at, "Collection");
         operations.push(operation);
     }
     items.push(Item { path: collection.clone(), names: names(false), operations });
@@ -184,6 +174,7 @@ fn of_kind(kind: &'static Kind, version: &'static Version) -> Vec<Item> {
         let suffix = if part == "status" { "Status" } else { "Scale" };
         for operation in &mut operations {
             operation.id.push_str(suffix);
+            operation.description = described(operation.action, part, kind);
             operation.answer = schema.to_owned();
             if schema == SCALE {
                 (operation.group, operation.version, operation.kind) = ("autoscaling", "v1", "Scale");
@@ -211,13 +202,17 @@ impl Maker {
         codes: &'static [&'static str],
     ) -> Operation {
         let group = match self.group {
-            "" => "core",
-            group => group.split('.').next().unwrap_or(group),
+            "" => "core".to_owned(),
+            group => {
+                let mut words = group.strip_suffix(".k8s.io").unwrap_or(group).split('.');
+                words.next().unwrap_or_default().to_owned() + &words.map(capitalized).collect::<String>()
+            }
         };
         let scope = if self.kind.namespaced { "Namespaced" } else { "" };
         Operation {
             method,
-            id: format!("{word}{}{}{scope}{}", capitalized(group), capitalized(self.version.name), self.kind.kind),
+            id: format!("{word}{}{}{scope}{}", capitalized(&group), capitalized(self.version.name), self.kind.kind),
+            description: described(action, "", self.kind),
             tag: format!("{group}_{}", self.version.name),
             action,
             group: self.group,
@@ -228,18 +223,43 @@ impl Maker {
             consumes: ANY_TYPE,
             answer: self.version.schema.to_owned(),
             codes,
+            custom: self.kind.custom.is_some(),
         }
     }
 
     fn list(&self, word: &str) -> Operation {
-        let answer = list_schema(self.version);
+        let custom = self.kind.custom.is_some();
+        let answer = if custom { custom::list_name(self.kind, self.version) } else { list_schema(self.version) };
         Operation { answer, ..self.operation("get", word, "list", LIST, None, &["200"]) }
     }
 
     fn patch(&self, answer: &str) -> Operation {
         let operation =
             self.operation("patch", "patch", "patch", PATCH_PARAMETERS, Some((PATCH, true)), &["200", "201"]);
-        Operation { consumes: PATCH_TYPES, answer: answer.to_owned(), ..operation }
+        let consumes = if self.kind.custom.is_some() { CUSTOM_PATCH_TYPES } else { PATCH_TYPES };
+        Operation { consumes, answer: answer.to_owned(), ..operation }
+    }
+}
+
+/// What an operation does, in upstream's words.
+fn described(action: &str, part: &str, kind: &Kind) -> String {
+    let noun = kind.kind;
+    let object =
+        if part.is_empty() { format!("the specified {noun}") } else { format!("{part} of the specified {noun}") };
+    let article = match noun.chars().next() {
+        _ if noun.ends_with('s') && !noun.ends_with("ss") => "",
+        Some('A' | 'E' | 'I' | 'O' | 'U') => "an ",
+        _ => "a ",
+    };
+    match action {
+        "get" => format!("read {object}"),
+        "put" => format!("replace {object}"),
+        "patch" => format!("partially update {object}"),
+        "list" if kind.verbs.contains(&Verb::Watch) => format!("list or watch objects of kind {noun}"),
+        "list" => format!("list objects of kind {noun}"),
+        "post" => format!("create {article}{noun}"),
+        "delete" => format!("delete {article}{noun}"),
+        _ => format!("delete collection of {noun}"),
     }
 }
 

@@ -110,6 +110,7 @@ fn path_item(item: &Value) -> Message {
 fn operation_message(operation: &Value) -> Message {
     let mut out = Message::default();
     out.texts(1, operation.get("tags"));
+    out.text(3, operation.get("description"));
     out.text(5, operation.get("operationId"));
     out.texts(6, operation.get("produces"));
     out.texts(7, operation.get("consumes"));
@@ -142,6 +143,7 @@ fn parameter_message(parameter: &Value) -> Message {
     let mut inner = Message::default();
     if place == "body" {
         let mut body = Message::default();
+        body.text(1, parameter.get("description"));
         body.text(2, parameter.get("name"));
         body.text(3, parameter.get("in"));
         body.boolean(4, parameter.get("required"));
@@ -154,6 +156,7 @@ fn parameter_message(parameter: &Value) -> Message {
         let mut sub = Message::default();
         sub.boolean(1, parameter.get("required"));
         sub.text(2, parameter.get("in"));
+        sub.text(3, parameter.get("description"));
         sub.text(4, parameter.get("name"));
         sub.text(if is_path { 5 } else { 6 }, parameter.get("type"));
         let mut non_body = Message::default();

@@ -6,6 +6,8 @@ use api::{Kind, Version};
 use machinery::schema::{self, Alternative, Field, ListKind, MapKind, Shape, Type, TypeId, Types};
 use serde_json::{Map, Value, json};
 
+use super::custom;
+use super::descriptions::Descriptions;
 use crate::apiextensions::KindSet;
 
 /// The two dialects.
@@ -39,12 +41,13 @@ pub type Homes = BTreeMap<TypeId, BTreeSet<(String, String, String)>>;
 /// The schemas of some types and of all that they refer to, by name.
 pub fn of(
     kinds: &KindSet,
-    roots: impl IntoIterator<Item = String>,
+    roots: &BTreeSet<String>,
     homes: &Homes,
+    descriptions: &Descriptions,
     dialect: Dialect,
 ) -> Map<String, Value> {
     let types = schema::builtin();
-    let mut waiting: Vec<TypeId> = roots.into_iter().filter_map(|name| types.id(&name)).collect();
+    let mut waiting: Vec<TypeId> = roots.iter().filter_map(|name| types.id(name)).collect();
     waiting.extend(ALWAYS.iter().filter_map(|name| types.id(name)));
     let mut seen = BTreeSet::new();
     while let Some(id) = waiting.pop() {
@@ -52,9 +55,13 @@ pub fn of(
             waiting.extend(types.get(id).fields.iter().filter_map(|field| field.shape.type_id()));
         }
     }
+    let maker = Maker { types, homes, descriptions, dialect };
     let mut named: BTreeMap<String, Value> =
-        seen.into_iter().map(|id| (types.get(id).name.to_string(), type_schema(types, id, homes, dialect))).collect();
-    named.insert(PATCH.to_owned(), json!({ "type": "object" }));
+        seen.into_iter().map(|id| (types.get(id).name.to_string(), maker.type_schema(id))).collect();
+    named.insert(PATCH.to_owned(), described(json!({ "type": "object" }), descriptions.of_type(PATCH)));
+    for (kind, version) in kinds.served().filter(|(_, version)| roots.contains(version.schema)) {
+        named.extend(custom::schemas(kind, version, descriptions, dialect));
+    }
     add_old_homes(kinds, &mut named, dialect);
     named.into_iter().collect()
 }
@@ -93,34 +100,58 @@ fn add_old_homes(kinds: &KindSet, named: &mut BTreeMap<String, Value>, dialect: 
     }
 }
 
-fn type_schema(types: &Types, id: TypeId, homes: &Homes, dialect: Dialect) -> Value {
-    let ty = types.get(id);
-    if let Some(shape) = &ty.scalar {
-        return shape_schema(types, shape, dialect);
+/// Adds what is said of a type or a field.
+fn described(mut schema: Value, description: Option<String>) -> Value {
+    if let Some(description) = description {
+        schema["description"] = description.into();
     }
-    let mut out = json!({ "type": "object" });
-    let required: Vec<&str> = ty.required().collect();
-    if !required.is_empty() {
-        out["required"] = json!(required);
+    schema
+}
+
+struct Maker<'d> {
+    types: &'static Types,
+    homes: &'d Homes,
+    descriptions: &'d Descriptions,
+    dialect: Dialect,
+}
+
+impl Maker<'_> {
+    fn type_schema(&self, id: TypeId) -> Value {
+        let ty = self.types.get(id);
+        let description = self.descriptions.of_type(&ty.name);
+        if let Some(shape) = &ty.scalar {
+            return described(shape_schema(self.types, shape, self.dialect), description);
+        }
+        let mut out = described(json!({ "type": "object" }), description);
+        let required: Vec<&str> = ty.required().collect();
+        if !required.is_empty() {
+            out["required"] = json!(required);
+        }
+        let mut fields: Vec<&Field> = ty.fields.iter().collect();
+        fields.sort_by(|a, b| a.name.cmp(&b.name));
+        if !fields.is_empty() {
+            let schema = |field: &Field| {
+                described(
+                    field_schema(self.types, field, self.dialect),
+                    self.descriptions.of_field(&ty.name, &field.name),
+                )
+            };
+            let properties: Map<String, Value> =
+                fields.into_iter().map(|field| (field.name.to_string(), schema(field))).collect();
+            out["properties"] = properties.into();
+        }
+        if ty.map == MapKind::Atomic {
+            out["x-kubernetes-map-type"] = "atomic".into();
+        }
+        if let Some(unions) = &ty.unions {
+            out["x-kubernetes-unions"] = unions.clone();
+        }
+        let kinds = group_version_kinds(ty, self.homes.get(&id));
+        if !kinds.is_empty() {
+            out["x-kubernetes-group-version-kind"] = kinds.into();
+        }
+        out
     }
-    let mut fields: Vec<&Field> = ty.fields.iter().collect();
-    fields.sort_by(|a, b| a.name.cmp(&b.name));
-    if !fields.is_empty() {
-        let properties: Map<String, Value> =
-            fields.into_iter().map(|field| (field.name.to_string(), field_schema(types, field, dialect))).collect();
-        out["properties"] = properties.into();
-    }
-    if ty.map == MapKind::Atomic {
-        out["x-kubernetes-map-type"] = "atomic".into();
-    }
-    if let Some(unions) = &ty.unions {
-        out["x-kubernetes-unions"] = unions.clone();
-    }
-    let kinds = group_version_kinds(ty, homes.get(&id));
-    if !kinds.is_empty() {
-        out["x-kubernetes-group-version-kind"] = kinds.into();
-    }
-    out
 }
 
 fn group_version_kinds(ty: &Type, more: Option<&BTreeSet<(String, String, String)>>) -> Vec<Value> {
@@ -134,13 +165,18 @@ fn group_version_kinds(ty: &Type, more: Option<&BTreeSet<(String, String, String
     all.into_iter().map(|(group, version, kind)| json!({ "group": group, "kind": kind, "version": version })).collect()
 }
 
+/// A field that refers to a type. In v3 nothing may stand beside a reference: it is wrapped.
+pub fn reference_field(dialect: Dialect, name: &str, description: Option<String>) -> Value {
+    let reference = json!({ "$ref": dialect.reference(name) });
+    described(if dialect == Dialect::V3 { json!({ "allOf": [reference] }) } else { reference }, description)
+}
+
 fn field_schema(types: &Types, field: &Field, dialect: Dialect) -> Value {
-    let mut out = shape_schema(types, &field.shape, dialect);
-    let is_reference = out.get("$ref").is_some();
-    if dialect == Dialect::V3 && is_reference {
-        // Nothing may stand beside a reference: it is wrapped.
-        out = json!({ "allOf": [out] });
-    }
+    let is_reference = matches!(field.shape, Shape::Ref(_));
+    let mut out = match &field.shape {
+        Shape::Ref(id) => reference_field(dialect, &types.get(*id).name, None),
+        shape => shape_schema(types, shape, dialect),
+    };
     if !field.enumeration.is_empty() {
         let innermost = match &field.shape {
             Shape::List(_) => "/items",

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use machinery::schema;
 use serde_json::{Map, Value, json};
 
-use super::operations::{self, Item, Operation, PRETTY, Parameter};
+use super::descriptions::Descriptions;
+use super::operations::{self, Item, Operation};
+use super::parameters::{self, PRETTY, Parameter};
 use super::schemas::{self, Dialect};
 use super::{TITLE, VERSION};
 use crate::apiextensions::KindSet;
@@ -26,11 +27,18 @@ pub fn group_versions(kinds: &KindSet) -> Vec<(String, &'static str, &'static st
     all
 }
 
-pub fn document(kinds: &KindSet, group: &str, version: &str) -> Value {
+pub fn document(kinds: &KindSet, group: &str, version: &str, descriptions: &Descriptions) -> Value {
     let items = operations::items(kinds, group, version);
-    let paths: BTreeMap<String, Value> = items.iter().map(|item| (item.path.clone(), path_item(item))).collect();
+    let paths: BTreeMap<String, Value> =
+        items.iter().map(|item| (item.path.clone(), path_item(item, descriptions))).collect();
     let paths: Map<String, Value> = paths.into_iter().collect();
-    let schemas = schemas::of(kinds, operations::roots(kinds, group, version), &operations::homes(kinds), Dialect::V3);
+    let schemas = schemas::of(
+        kinds,
+        &operations::roots(kinds, group, version),
+        &operations::homes(kinds),
+        descriptions,
+        Dialect::V3,
+    );
     json!({
         "openapi": "3.0.0",
         "info": { "title": TITLE, "version": VERSION },
@@ -47,48 +55,53 @@ pub fn document(kinds: &KindSet, group: &str, version: &str) -> Value {
     })
 }
 
-fn path_item(item: &Item) -> Value {
+fn path_item(item: &Item, descriptions: &Descriptions) -> Value {
     let mut out = Map::new();
     for operation in &item.operations {
-        out.insert(operation.method.to_owned(), operation_value(operation));
+        out.insert(operation.method.to_owned(), operation_value(operation, descriptions));
     }
+    let kind = item.operations.first().map_or("", |operation| operation.kind);
     let mut parameters: Vec<Value> = item
         .names
         .iter()
         .map(|name| {
-            json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string", "uniqueItems": true } })
+            json!({
+                "name": name,
+                "in": "path",
+                "description": parameters::described_in_path(name, kind),
+                "required": true,
+                "schema": { "type": "string", "uniqueItems": true },
+            })
         })
         .collect();
-    parameters.push(query_parameter(&PRETTY));
+    parameters.push(query_parameter(&PRETTY, descriptions));
     out.insert("parameters".to_owned(), parameters.into());
     out.into()
 }
 
-fn query_parameter((name, kind): &Parameter) -> Value {
-    json!({ "name": name, "in": "query", "schema": { "type": kind, "uniqueItems": true } })
+fn query_parameter((name, kind): &Parameter, descriptions: &Descriptions) -> Value {
+    json!({ "name": name, "in": "query", "description": parameters::described(name, descriptions), "schema": { "type": kind, "uniqueItems": true } })
 }
 
-fn reference(name: &str) -> Value {
-    if name == schemas::PATCH || schema::builtin().id(name).is_some() {
-        json!({ "$ref": Dialect::V3.reference(name) })
-    } else {
-        json!({ "type": "object" })
-    }
+/// A reference to a type, or "anything" for one that has no schema.
+fn reference(operation: &Operation, name: &str) -> Value {
+    if operation.knows(name) { json!({ "$ref": Dialect::V3.reference(name) }) } else { json!({ "type": "object" }) }
 }
 
-fn content(types: &[&str], name: &str) -> Value {
+fn content(operation: &Operation, types: &[&str], name: &str) -> Value {
     let content: Map<String, Value> =
-        types.iter().map(|media| ((*media).to_owned(), json!({ "schema": reference(name) }))).collect();
+        types.iter().map(|media| ((*media).to_owned(), json!({ "schema": reference(operation, name) }))).collect();
     content.into()
 }
 
-fn operation_value(operation: &Operation) -> Value {
-    let mut out = json!({ "tags": [operation.tag], "operationId": operation.id });
+fn operation_value(operation: &Operation, descriptions: &Descriptions) -> Value {
+    let mut out = json!({ "tags": [operation.tag], "operationId": operation.id, "description": operation.description });
     if !operation.parameters.is_empty() {
-        out["parameters"] = operation.parameters.iter().map(query_parameter).collect();
+        out["parameters"] =
+            operation.parameters.iter().map(|parameter| query_parameter(parameter, descriptions)).collect();
     }
     if let Some((name, required)) = operation.body {
-        let mut body = json!({ "content": content(operation.consumes, name) });
+        let mut body = json!({ "content": content(operation, operation.consumes, name) });
         if required {
             body["required"] = true.into();
         }
@@ -103,7 +116,8 @@ fn operation_value(operation: &Operation) -> Value {
                 "202" => "Accepted",
                 _ => "OK",
             };
-            let answer = json!({ "description": description, "content": content(PRODUCES, &operation.answer) });
+            let answer =
+                json!({ "description": description, "content": content(operation, PRODUCES, &operation.answer) });
             ((*code).to_owned(), answer)
         })
         .collect();
