@@ -8,8 +8,23 @@ use k8s_openapi::api::core::v1::{NodeSelector, NodeSelectorRequirement, NodeSele
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct NodeAffinity {
     selector: BTreeMap<String, String>,
-    required: Option<Vec<Term>>,
+    required: Option<Terms>,
     preferred: Vec<(i64, Term)>,
+}
+
+/// Alternatives of which one must hold, as a pod or a volume demands them of its node.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Terms(Vec<Term>);
+
+impl Terms {
+    pub fn of(selector: &NodeSelector) -> Self {
+        Self(selector.node_selector_terms.iter().map(Term::of).collect())
+    }
+
+    /// Whether the node will do.
+    pub fn admit(&self, node: &str, labels: &BTreeMap<String, String>) -> bool {
+        self.0.iter().any(|term| term.matches(node, labels))
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -45,8 +60,7 @@ impl NodeAffinity {
             affinity.and_then(|affinity| affinity.preferred_during_scheduling_ignored_during_execution.as_ref());
         Self {
             selector: spec.node_selector.clone().unwrap_or_default(),
-            required: required
-                .map(|NodeSelector { node_selector_terms }| node_selector_terms.iter().map(Term::of).collect()),
+            required: required.map(Terms::of),
             preferred: preferred
                 .into_iter()
                 .flatten()
@@ -58,7 +72,7 @@ impl NodeAffinity {
     /// Whether a pod with this affinity may run on the node.
     pub fn admits(&self, node: &str, labels: &BTreeMap<String, String>) -> bool {
         self.selector.iter().all(|(key, value)| labels.get(key) == Some(value))
-            && self.required.as_ref().is_none_or(|terms| terms.iter().any(|term| term.matches(node, labels)))
+            && self.required.as_ref().is_none_or(|terms| terms.admit(node, labels))
     }
 
     /// The sum of the weights of the preferences that the node meets.

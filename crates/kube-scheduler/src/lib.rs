@@ -2,20 +2,23 @@
 //! is a pure function of them and a pod (`schedule_one`), plugins filter and score over the columns (`plugins`, listed in
 //! one place), and the loop that watches, assumes, binds and reports is the only part that does anything (`scheduler`).
 //!
-//! Read in this order: `pod_info`, `nodes`, `plugins`, `cycle`, `schedule_one`, `preemption`, `queue`, `scheduler`.
+//! Read in this order: `pod_info`, `nodes`, `storage`, `pod_volumes`, `plugins`, `cycle`, `schedule_one`, `preemption`, `queue`, `scheduler`.
 
 pub mod affinity;
+pub mod bind_volumes;
 pub mod cycle;
 pub mod nodes;
 pub mod plugins;
 pub mod pod_affinity;
 pub mod pod_info;
+pub mod pod_volumes;
 pub mod preemption;
 pub mod queue;
 mod report;
 pub mod resources;
 pub mod schedule_one;
 mod scheduler;
+pub mod storage;
 pub mod topology_spread;
 pub mod workloads;
 

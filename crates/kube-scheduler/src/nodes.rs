@@ -10,6 +10,7 @@ use machinery::quantity::Quantity;
 use crate::pod_affinity::Namespaces;
 use crate::pod_info::{HostPort, PodInfo, PodKey};
 use crate::resources::Resources;
+use crate::storage::Storage;
 use crate::workloads::Workloads;
 
 /// All nodes. Row `i` of every column belongs to the same node; rows move when a node goes, so a row number is good only
@@ -29,9 +30,10 @@ pub struct Nodes {
     pub pods: Vec<HashMap<PodKey, Arc<PodInfo>>>,
     /// Bytes of each image that the node has, by each of its names.
     pub images: Vec<HashMap<String, i64>>,
-    /// What is known besides nodes and pods: labels of namespaces, and what pods belong to.
+    /// What is known besides nodes and pods: labels of namespaces, what pods belong to, and storage.
     pub namespaces: Namespaces,
     pub workloads: Workloads,
+    pub storage: Storage,
     rows: HashMap<String, usize>,
     /// How many nodes have an image.
     image_nodes: HashMap<String, usize>,
@@ -54,9 +56,9 @@ pub struct NodeChange {
 }
 
 impl Nodes {
-    /// No nodes yet, and what pods belong to.
-    pub fn with(workloads: Workloads) -> Self {
-        Self { workloads, ..Self::default() }
+    /// No nodes yet, what pods belong to, and storage.
+    pub fn with(workloads: Workloads, storage: Storage) -> Self {
+        Self { workloads, storage, ..Self::default() }
     }
 
     pub fn len(&self) -> usize {

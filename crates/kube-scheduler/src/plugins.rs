@@ -11,6 +11,11 @@ pub mod node_resources_fit;
 pub mod node_unschedulable;
 pub mod pod_topology_spread;
 pub mod taint_toleration;
+pub mod volume_binding;
+pub mod volume_restrictions;
+pub mod volume_zone;
+
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 
 use crate::cycle::Cycle;
 use crate::nodes::{NodeChange, Nodes};
@@ -53,6 +58,8 @@ pub enum Event<'a> {
     PodGone(Option<usize>, &'a PodInfo),
     /// The waiting pod itself changed.
     Own(PodChange),
+    /// A claim, a volume or a storage class came or changed; the claim, if it was one.
+    Storage(Option<&'a PersistentVolumeClaim>),
 }
 
 /// What of a waiting pod changed that can make it fit.
@@ -70,7 +77,7 @@ impl Event<'_> {
             Self::Node(row, _) => Some(*row),
             Self::PodChanged { row, .. } => Some(*row),
             Self::PodGone(row, _) => *row,
-            Self::NodeGone | Self::PodCame(_) | Self::Own(_) => None,
+            Self::NodeGone | Self::PodCame(_) | Self::Own(_) | Self::Storage(_) => None,
         }
     }
 }
@@ -136,6 +143,11 @@ pub trait Plugin: Sync {
     /// Upstream's name of the plugin.
     fn name(&self) -> &'static str;
 
+    /// Why the pod can run nowhere, whatever the nodes are like, if so.
+    fn pre_filter(&self, _cycle: &Cycle) -> Option<String> {
+        None
+    }
+
     /// Why the pod cannot run on the node in `row`, if so.
     fn filter(&self, _pod: &PodInfo, _nodes: &Nodes, _row: usize, _cycle: &Cycle) -> Option<Rejection> {
         None
@@ -171,11 +183,21 @@ pub const ALL: &[&dyn Plugin] = &[
     &node_affinity::NodeAffinity,
     &node_ports::NodePorts,
     &node_resources_fit::NodeResourcesFit,
+    &volume_restrictions::VolumeRestrictions,
+    &volume_binding::VolumeBinding,
+    &volume_zone::VolumeZone,
     &pod_topology_spread::PodTopologySpread,
     &inter_pod_affinity::InterPodAffinity,
     &image_locality::ImageLocality,
     &node_resources_balanced_allocation::NodeResourcesBalancedAllocation,
 ];
+
+/// Whether an event is about something else than claims, or about a claim of the pod.
+fn concerns_claims_of(event: &Event<'_>, pod: &PodInfo) -> bool {
+    let Event::Storage(Some(claim)) = event else { return true };
+    claim.metadata.namespace.as_ref() == Some(&pod.key.namespace)
+        && pod.claims.iter().any(|own| Some(&own.name) == claim.metadata.name.as_ref())
+}
 
 /// Brings raw scores to 0..=`SCORE_MAX`; with `reverse` the smallest raw score is the best.
 fn normalize(scores: &mut [i64], reverse: bool) {

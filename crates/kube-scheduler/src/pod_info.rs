@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Pod, Taint, Toleration};
+use k8s_openapi::api::core::v1::{Pod, Taint, Toleration, Volume};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
 
@@ -44,6 +44,14 @@ impl HostPort {
     }
 }
 
+/// A claim behind a volume of a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodClaim {
+    pub name: String,
+    /// The claim is made for the pod and goes with it.
+    pub is_made_for_it: bool,
+}
+
 #[derive(Debug, Clone)]
 pub struct PodInfo {
     pub key: PodKey,
@@ -67,6 +75,7 @@ pub struct PodInfo {
     pub spread: Vec<Constraint>,
     pub tolerations: Vec<Toleration>,
     pub host_ports: Vec<HostPort>,
+    pub claims: Vec<PodClaim>,
     pub gated: bool,
     /// Being deleted.
     pub terminating: bool,
@@ -101,6 +110,7 @@ impl PodInfo {
             spread: Constraint::all_of(spec),
             tolerations: spec.tolerations.clone().unwrap_or_default(),
             host_ports: host_ports(pod),
+            claims: claims(pod),
             gated: spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty()),
             terminating: pod.metadata.deletion_timestamp.is_some(),
             finished: matches!(phase, Some("Succeeded" | "Failed")),
@@ -122,6 +132,17 @@ impl PodInfo {
         owners.iter().find(|owner| owner.controller == Some(true))
     }
 
+    /// Volumes of kinds that may be attached only once.
+    pub fn disks(&self) -> impl Iterator<Item = &Volume> {
+        let volumes = self.object.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+        volumes.filter(|volume| {
+            volume.gce_persistent_disk.is_some()
+                || volume.aws_elastic_block_store.is_some()
+                || volume.iscsi.is_some()
+                || volume.rbd.is_some()
+        })
+    }
+
     /// The images of all its containers, with a tag.
     pub fn images(&self) -> Vec<String> {
         let Some(spec) = &self.object.spec else { return Vec::new() };
@@ -136,6 +157,15 @@ impl PodInfo {
     pub fn tolerates(&self, taint: &Taint) -> bool {
         self.tolerations.iter().any(|toleration| tolerates(toleration, taint))
     }
+}
+
+fn claims(pod: &Pod) -> Vec<PodClaim> {
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    let named = volumes.filter_map(|volume| {
+        let name = client::volumes::claim_name(pod, volume)?;
+        Some(PodClaim { name, is_made_for_it: volume.persistent_volume_claim.is_none() })
+    });
+    named.collect()
 }
 
 fn host_ports(pod: &Pod) -> Vec<HostPort> {

@@ -60,6 +60,11 @@ impl Report {
         self.event(pod, EventType::Warning, "FailedScheduling", "Scheduling", message.to_owned(), None).await;
     }
 
+    /// Tells that a pod could not be bound after all.
+    pub async fn failed(&self, pod: &PodInfo, message: String) {
+        self.event(pod, EventType::Warning, "FailedScheduling", "Scheduling", message, None).await;
+    }
+
     /// Takes a pod away to make room for another.
     pub async fn evict_for(&self, victim: &PodInfo, preemptor: &PodInfo, node: &str) {
         let message = format!("{}: preempting to accommodate a higher priority pod", preemptor.scheduler_name);

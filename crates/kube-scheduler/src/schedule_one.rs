@@ -20,6 +20,8 @@ pub enum Decision {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Diagnosis {
     pub nodes: usize,
+    /// Why the pod fits nowhere, where that has nothing to do with single nodes.
+    pub everywhere: Option<String>,
     /// By row of the node.
     pub rejections: BTreeMap<usize, Rejection>,
     /// Names of the plugins that rejected a node: only events that these care about can help.
@@ -31,6 +33,9 @@ impl Diagnosis {
     pub fn message(&self) -> String {
         if self.nodes == 0 {
             return "no nodes available to schedule pods".into();
+        }
+        if let Some(reason) = &self.everywhere {
+            return format!("0/{} nodes are available: {reason}.", self.nodes);
         }
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for reason in self.rejections.values().flat_map(|rejection| &rejection.reasons) {
@@ -47,6 +52,13 @@ pub fn schedule(pod: &PodInfo, nodes: &Nodes, tie_breaker: u64) -> Decision {
     let mut diagnosis = Diagnosis { nodes: nodes.len(), ..Diagnosis::default() };
     let mut feasible = Vec::new();
     let cycle = Cycle::of(pod, nodes);
+    let refusal = plugins::ALL.iter().find_map(|plugin| Some((plugin.name(), plugin.pre_filter(&cycle)?)));
+    if let Some((plugin, reason)) = refusal.filter(|_| !nodes.is_empty()) {
+        diagnosis.rejections = (0..nodes.len()).map(|row| (row, Rejection::unresolvable(&reason))).collect();
+        diagnosis.plugins.insert(plugin);
+        diagnosis.everywhere = Some(reason);
+        return Decision::Unschedulable(diagnosis);
+    }
     for row in 0..nodes.len() {
         match reject(pod, nodes, row, &cycle) {
             None => feasible.push(row),

@@ -1,23 +1,27 @@
 //! The loop: takes in what happens to pods and nodes, decides for one pod after the other, assumes the outcome at once
 //! and lets the binding follow in the background.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use client::store::ChangedKeys;
 use client::{Key, Reflectors, Store};
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::storage::v1::StorageClass;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::Options;
+use crate::bind_volumes::VolumeWriter;
 use crate::nodes::{NodeChange, Nodes};
 use crate::plugins::Event;
 use crate::pod_info::{PodInfo, PodKey};
+use crate::pod_volumes::PodVolumes;
 use crate::preemption::{Preemption, preempt};
 use crate::queue::SchedulingQueue;
 use crate::report::Report;
 use crate::schedule_one::{Decision, Diagnosis, schedule};
+use crate::storage::Storage;
 use crate::workloads::Workloads;
 
 /// Decisions made before the loop looks at what has happened meanwhile.
@@ -31,6 +35,10 @@ pub(crate) struct Scheduler {
     pods_seen: Seen<Pod>,
     nodes_seen: Seen<Node>,
     namespaces_seen: Seen<Namespace>,
+    claims_seen: Seen<PersistentVolumeClaim>,
+    volumes_seen: Seen<PersistentVolume>,
+    classes_seen: Seen<StorageClass>,
+    volume_writer: VolumeWriter,
     queue: SchedulingQueue,
     nodes: Nodes,
     /// Pods whose binding is under way: counted on their node, whatever the watch still says of them.
@@ -69,16 +77,23 @@ impl Scheduler {
             false => caches.store_where("status.phase!=Succeeded,status.phase!=Failed"),
         };
         Self {
-            report: Report::new(client, &options.scheduler_name),
+            report: Report::new(client.clone(), &options.scheduler_name),
             pods_seen: Seen::of(pods),
             nodes_seen: Seen::of(caches.store()),
             namespaces_seen: Seen::of(caches.store()),
             queue: SchedulingQueue::default(),
-            nodes: Nodes::with(Workloads {
-                services: caches.store(),
-                replication_controllers: caches.store(),
-                replica_sets: caches.store(),
-            }),
+            nodes: Nodes::with(
+                Workloads {
+                    services: caches.store(),
+                    replication_controllers: caches.store(),
+                    replica_sets: caches.store(),
+                },
+                Storage::of(caches),
+            ),
+            claims_seen: Seen::of(caches.store()),
+            volumes_seen: Seen::of(caches.store()),
+            classes_seen: Seen::of(caches.store()),
+            volume_writer: VolumeWriter { client: client.clone(), claims: caches.store(), volumes: caches.store() },
             assumed: HashSet::new(),
             bindings: Arc::new(Semaphore::new(options.bindings_max)),
             outcomes: mpsc::unbounded_channel(),
@@ -96,6 +111,9 @@ impl Scheduler {
                 biased;
                 keys = self.nodes_seen.keys.next() => self.on_nodes(keys),
                 keys = self.namespaces_seen.keys.next() => self.on_namespaces(keys),
+                keys = self.classes_seen.keys.next() => self.on_classes(keys),
+                keys = self.volumes_seen.keys.next() => self.on_volumes(keys),
+                keys = self.claims_seen.keys.next() => self.on_claims(keys),
                 Some(outcome) = self.outcomes.1.recv() => self.on_outcome(outcome),
                 keys = self.pods_seen.keys.next() => self.on_pods(keys),
                 () = tokio::time::sleep_until(wake.into()), if !ready => {}
@@ -106,7 +124,12 @@ impl Scheduler {
     }
 
     fn is_synchronized(&self) -> bool {
-        self.pods_seen.synchronized && self.nodes_seen.synchronized && self.namespaces_seen.synchronized
+        self.pods_seen.synchronized
+            && self.nodes_seen.synchronized
+            && self.namespaces_seen.synchronized
+            && self.claims_seen.synchronized
+            && self.volumes_seen.synchronized
+            && self.classes_seen.synchronized
     }
 
     fn on_namespaces(&mut self, keys: BTreeSet<Key>) {
@@ -118,6 +141,30 @@ impl Scheduler {
             };
         }
         self.namespaces_seen.synchronized = true;
+    }
+
+    fn on_claims(&mut self, keys: BTreeSet<Key>) {
+        let snapshot = self.claims_seen.store.snapshot();
+        for claim in keys.iter().filter_map(|key| snapshot.get(key)) {
+            self.queue.happened(&Event::Storage(Some(claim)), &self.nodes, Instant::now());
+        }
+        self.claims_seen.synchronized = true;
+    }
+
+    fn on_volumes(&mut self, keys: BTreeSet<Key>) {
+        let snapshot = self.volumes_seen.store.snapshot();
+        if keys.iter().any(|key| snapshot.get(key).is_some()) {
+            self.queue.happened(&Event::Storage(None), &self.nodes, Instant::now());
+        }
+        self.volumes_seen.synchronized = true;
+    }
+
+    fn on_classes(&mut self, keys: BTreeSet<Key>) {
+        let snapshot = self.classes_seen.store.snapshot();
+        if keys.iter().any(|key| snapshot.get(key).is_some()) {
+            self.queue.happened(&Event::Storage(None), &self.nodes, Instant::now());
+        }
+        self.classes_seen.synchronized = true;
     }
 
     fn on_pods(&mut self, keys: BTreeSet<Key>) {
@@ -189,6 +236,7 @@ impl Scheduler {
     fn forget_pod(&mut self, key: &PodKey) {
         self.known_pods.remove(key);
         self.assumed.remove(key);
+        self.nodes.storage.forget(key);
         self.queue.remove(key);
         self.take_away(key);
     }
@@ -203,6 +251,7 @@ impl Scheduler {
 
     fn on_outcome(&mut self, outcome: Outcome) {
         let key = &outcome.pod.key;
+        self.nodes.storage.forget(key);
         if outcome.bound || !self.assumed.remove(key) {
             return;
         }
@@ -227,17 +276,34 @@ impl Scheduler {
             }
             let Some(pod) = self.queue.pop() else { return };
             match schedule(&pod, &self.nodes, rand::random()) {
-                Decision::Node(row) => self.assume_and_bind(pod, self.nodes.names[row].clone()),
+                Decision::Node(row) => self.assume_and_bind(pod, row),
                 Decision::Unschedulable(diagnosis) => self.give_back(pod, diagnosis),
             }
         }
     }
 
-    fn assume_and_bind(&mut self, pod: Arc<PodInfo>, node: String) {
+    fn assume_and_bind(&mut self, pod: Arc<PodInfo>, row: usize) {
+        let node = self.nodes.names[row].clone();
+        let choice = Arc::new(PodVolumes::of(&pod, &self.nodes).choose(&self.nodes, row).unwrap_or_default());
+        let labels = if choice.is_empty() { BTreeMap::new() } else { self.nodes.labels[row].clone() };
+        if !choice.is_empty() {
+            self.nodes.storage.assume(&pod.key, &node, choice.clone());
+        }
         self.place(&node, &pod);
         self.assumed.insert(pod.key.clone());
         let (report, outcomes, bindings) = (self.report.clone(), self.outcomes.0.clone(), self.bindings.clone());
+        let volumes = self.volume_writer.clone();
         tokio::spawn(async move {
+            // Volumes may take minutes: until they are there, others may be bound.
+            if !choice.is_empty()
+                && let Err(error) = volumes.bind(&choice, &node, &labels).await
+            {
+                tracing::warn!(pod = %pod.key, node, error, "failed to bind the volumes of a pod");
+                let message = format!("running PreBind plugin \"VolumeBinding\": binding volumes: {error}");
+                report.failed(&pod, message).await;
+                let _ = outcomes.send(Outcome { pod, bound: false });
+                return;
+            }
             let _permit = bindings.acquire().await;
             let bound = report.bind(&pod, &node).await;
             if let Err(error) = &bound {

@@ -125,7 +125,7 @@ impl Plugin for InterPodAffinity {
     fn is_concerned_by(&self, event: &Event<'_>) -> bool {
         match event {
             Event::Node(_, change) => change.added || change.labels,
-            Event::NodeGone => false,
+            Event::NodeGone | Event::Storage(_) => false,
             Event::PodGone(..) | Event::PodCame(_) | Event::PodChanged { .. } => true,
             Event::Own(change) => change.labels,
         }

@@ -63,7 +63,7 @@ impl Plugin for NodeResourcesFit {
             Event::PodGone(..) => true,
             Event::PodChanged { before, now, .. } => before.requests != now.requests,
             Event::Own(change) => change.requests,
-            Event::NodeGone | Event::PodCame(_) => false,
+            Event::NodeGone | Event::PodCame(_) | Event::Storage(_) => false,
         }
     }
 }

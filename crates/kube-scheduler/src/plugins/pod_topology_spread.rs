@@ -110,6 +110,7 @@ impl Plugin for PodTopologySpread {
             Event::Node(_, change) => change.added || change.labels || change.taints,
             Event::NodeGone | Event::PodGone(..) | Event::PodCame(_) | Event::PodChanged { .. } => true,
             Event::Own(change) => change.labels,
+            Event::Storage(_) => false,
         }
     }
 
