@@ -84,8 +84,7 @@ impl PodVolumes {
         if known.unbound.iter().any(|unbound| unbound.node.is_none()) {
             known.candidates = candidates(storage, &volumes, &known.unbound);
         }
-        known.affinities =
-            known.bound.iter().chain(&known.candidates).filter_map(|volume| affinity_of(volume)).collect();
+        known.affinities = known.bound.iter().chain(&known.candidates).filter_map(affinity_of).collect();
         known
     }
 

@@ -121,8 +121,15 @@ fn selected(pod: &Pod, node: &Node) -> bool {
     let Some(required) = affinity.and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref()) else {
         return true;
     };
+    admits(&required.node_selector_terms, node)
+}
+
+/// Whether the node is one of those that the terms are about.
+pub fn admits(terms: &[NodeSelectorTerm], node: &Node) -> bool {
+    let empty = Default::default();
+    let labels = node.metadata.labels.as_ref().unwrap_or(&empty);
     let name = node.metadata.name.as_deref();
-    required.node_selector_terms.iter().any(|term: &NodeSelectorTerm| {
+    terms.iter().any(|term: &NodeSelectorTerm| {
         let expressions = term.match_expressions.as_deref().unwrap_or_default();
         let fields = term.match_fields.as_deref().unwrap_or_default();
         !(expressions.is_empty() && fields.is_empty())

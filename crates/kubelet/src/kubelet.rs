@@ -32,7 +32,7 @@ use crate::{
     objects::{Objects, message},
     pleg,
     pod::{PodExt, env, labels},
-    volumes::{Volumes, blocking},
+    volumes::{Paths, Surroundings, Volumes, blocking},
     worker::{self, Handle},
 };
 
@@ -136,6 +136,12 @@ impl Kubelet {
     pub fn allocatable(&self) -> BTreeMap<String, Quantity> {
         let node = self.node.borrow().clone();
         node.and_then(|node| node.status.as_ref().and_then(|status| status.allocatable.clone())).unwrap_or_default()
+    }
+
+    /// What a pod's volumes depend on besides the pod; `known` are those that are set up already.
+    pub fn around_volumes(&self, known: Option<&Paths>) -> Surroundings {
+        let known = known.cloned().unwrap_or_default();
+        Surroundings { allocatable: self.allocatable(), node: self.node.borrow().clone(), known }
     }
 
     /// Services whose variables a pod's containers get.

@@ -51,6 +51,11 @@ impl Objects {
         Self { client, config_maps: Default::default(), secrets: Default::default(), tokens: Default::default() }
     }
 
+    /// What it reads with.
+    pub fn client(&self) -> &kube::Client {
+        &self.client
+    }
+
     /// A ConfigMap; None if it does not exist.
     pub async fn config_map(&self, namespace: &str, name: &str) -> Result<Option<Arc<ConfigMap>>, String> {
         self.get(&self.config_maps, namespace, name).await

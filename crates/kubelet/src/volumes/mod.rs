@@ -2,25 +2,72 @@
 //! any time: it brings contents up to date and touches nothing that is as it should be.
 
 pub mod atomic_writer;
+pub mod claims;
 pub mod directories;
 pub mod mounts;
+pub mod ownership;
 pub mod payload;
 pub mod subpath;
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::PathBuf,
+    sync::Arc,
+};
 
-use k8s_openapi::api::core::v1::{Pod, Volume};
+use k8s_openapi::{
+    api::core::v1::{Node, Pod, Volume},
+    apimachinery::pkg::api::resource::Quantity,
+};
 
 use crate::{config::Config, objects::Objects, pod::PodExt};
 
-/// A volume that could not be set up; the text of a FailedMount event.
+/// A volume that could not be set up; the text of a FailedMount event. `volume` is its name in the pod, or that of the
+/// persistent volume.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("MountVolume.SetUp failed for volume {volume:?} : {message}")]
-pub struct VolumeError {
-    /// The volume's name in the pod.
-    pub volume: String,
-    /// What is wrong.
-    pub message: String,
+pub enum VolumeError {
+    /// Its claim is not as it must be.
+    #[error(
+        "Unable to attach or mount volumes: unmounted volumes=[{volume}], unattached volumes=[], failed to process volumes=[{volume}]: {message}"
+    )]
+    Process {
+        /// Which.
+        volume: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// It cannot be reached from this node.
+    #[error("MountVolume.NodeAffinity check failed for volume {volume:?} : no matching NodeSelectorTerms")]
+    NodeAffinity {
+        /// Which.
+        volume: String,
+    },
+    /// What it is made from is not there.
+    #[error("MountVolume.NewMounter initialization failed for volume {volume:?} : {message}")]
+    NewMounter {
+        /// Which.
+        volume: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// It could not be made or mounted.
+    #[error("MountVolume.SetUp failed for volume {volume:?} : {message}")]
+    SetUp {
+        /// Which.
+        volume: String,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+/// What volumes depend on besides their pod.
+pub struct Surroundings {
+    /// What the node has for pods.
+    pub allocatable: BTreeMap<String, Quantity>,
+    /// The node itself, once registered.
+    pub node: Option<Arc<Node>>,
+    /// Volumes of the pod that are set up already. Those behind claims stay as they are, whatever becomes of the claims.
+    pub known: Paths,
 }
 
 /// Host paths of a pod's volumes by volume name.
@@ -39,14 +86,21 @@ impl Volumes {
     }
 
     /// Brings all volumes of a pod up (to date), all at once.
-    pub async fn set_up(
-        &self,
-        pod: &Pod,
-        allocatable: &std::collections::BTreeMap<String, k8s_openapi::apimachinery::pkg::api::resource::Quantity>,
-    ) -> Result<Paths, VolumeError> {
+    pub async fn set_up(&self, pod: &Pod, around: &Surroundings) -> Result<Paths, VolumeError> {
         let all = pod.pod_spec().volumes.iter().flatten().map(|volume| async move {
-            let path = self.set_up_one(pod, volume, allocatable).await;
-            let path = path.map_err(|message| VolumeError { volume: volume.name.clone(), message })?;
+            let path = match client::volumes::claim_name(pod, volume) {
+                Some(_) => match around.known.get(&volume.name) {
+                    Some(path) => path.clone(),
+                    None => {
+                        let (client, pod_dir) = (self.objects.client(), self.config.pod_dir(pod.uid()));
+                        claims::set_up(client, pod, volume, around.node.as_deref(), &pod_dir).await?
+                    }
+                },
+                None => {
+                    let path = self.set_up_one(pod, volume, &around.allocatable).await;
+                    path.map_err(|message| VolumeError::SetUp { volume: volume.name.clone(), message })?
+                }
+            };
             Ok::<_, VolumeError>((volume.name.clone(), path))
         });
         Ok(futures::future::try_join_all(all).await?.into_iter().collect())
@@ -56,7 +110,7 @@ impl Volumes {
         &self,
         pod: &Pod,
         volume: &Volume,
-        allocatable: &std::collections::BTreeMap<String, k8s_openapi::apimachinery::pkg::api::resource::Quantity>,
+        allocatable: &BTreeMap<String, Quantity>,
     ) -> Result<PathBuf, String> {
         let own = |plugin: &str| self.config.pod_dir(pod.uid()).join("volumes").join(plugin).join(&volume.name);
         let fs_group = pod.pod_spec().security_context.as_ref().and_then(|c| c.fs_group);

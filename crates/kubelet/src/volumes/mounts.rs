@@ -109,11 +109,15 @@ fn absolute(path: &str) -> String {
     if path.starts_with('/') { path.to_owned() } else { format!("/{path}") }
 }
 
-/// Volumes that only the kubelet writes.
+/// Volumes that only the kubelet writes, and claims that are used read-only.
 fn is_read_only_kind(pod: &Pod, name: &str) -> bool {
     let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
     let volume = volumes.into_iter().find(|volume| volume.name == name);
     volume.is_some_and(|v| {
-        v.config_map.is_some() || v.secret.is_some() || v.projected.is_some() || v.downward_api.is_some()
+        v.config_map.is_some()
+            || v.secret.is_some()
+            || v.projected.is_some()
+            || v.downward_api.is_some()
+            || v.persistent_volume_claim.as_ref().is_some_and(|claim| claim.read_only == Some(true))
     })
 }

@@ -138,7 +138,7 @@ impl Worker {
             if volumes_fresh {
                 return Ok(None);
             }
-            kubelet.volumes.set_up(pod, &kubelet.allocatable()).await.map(Some)
+            kubelet.volumes.set_up(pod, &kubelet.around_volumes(None)).await.map(Some)
         };
         let sandbox = async {
             match actions.create_sandbox {
@@ -234,7 +234,8 @@ impl Worker {
             return;
         }
         self.volumes_at = Some(Instant::now());
-        match self.kubelet.volumes.set_up(pod, &self.kubelet.allocatable()).await {
+        let around = self.kubelet.around_volumes(self.volumes.as_ref());
+        match self.kubelet.volumes.set_up(pod, &around).await {
             Ok(paths) => self.volumes = Some(paths),
             Err(error) => self.kubelet.events.pod(pod, None, Level::Warning, "FailedMount", error.to_string()),
         }

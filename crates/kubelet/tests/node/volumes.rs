@@ -78,3 +78,56 @@ async fn a_missing_object_holds_the_pod_until_it_comes() {
     node.wait("waits", |pod| pod["status"]["phase"] == "Running").await;
     node.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_pod_writes_to_its_claim_is_there_for_the_next_one() {
+    let Some(node) = TestNode::start_with(|config| config.sync_frequency = Duration::from_millis(300)).await else {
+        return;
+    };
+    let data = node.config.root_dir.join("data");
+    std::fs::create_dir_all(&data).unwrap();
+    let claims = "/api/v1/namespaces/default/persistentvolumeclaims";
+    let mut claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "c", "namespace": "default"}, "spec": {}, "status": {"phase": "Pending"}});
+    claim = node.api.put(claims, claim);
+    let create = |name: &str, script: &str, read_only: bool| {
+        node.create(name, json!({"restartPolicy": "Never",
+            "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "c", "readOnly": read_only}}],
+            "containers": [{"name": "c", "command": ["sh", "-c", script], "volumeMounts": [{"name": "data", "mountPath": "/d"}]}]}));
+    };
+    create("writer", "echo kept > /d/file; sleep 3600", false);
+    let message = until("it is told", || node.events("FailedMount").first().cloned()).await;
+    assert!(message.ends_with("error processing PVC default/c: PVC is not bound"), "{message}");
+
+    node.api.put("/api/v1/persistentvolumes", json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "v"},
+        "spec": {"local": {"path": data}, "claimRef": {"namespace": "default", "name": "c", "uid": claim["metadata"]["uid"]}}}));
+    claim["spec"]["volumeName"] = json!("v");
+    claim["status"]["phase"] = json!("Bound");
+    claim = node.api.put(claims, claim);
+    until("the file", || std::fs::read_to_string(data.join("file")).ok().filter(|text| text == "kept\n")).await;
+    // A running pod keeps its volume, whatever becomes of the claim.
+    let told = node.events("FailedMount").len();
+    claim["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    node.api.put(claims, claim.clone());
+    create("late", "true", false);
+    until("a new pod is not started", || {
+        node.events("FailedMount").into_iter().find(|message| message.ends_with("PVC is being deleted"))
+    })
+    .await;
+    node.wait("writer", |pod| pod["status"]["phase"] == "Running").await;
+    assert_eq!(node.events("FailedMount").len(), told + 1);
+    node.delete("late", 1);
+    node.delete("writer", 1);
+    until("the writer is gone", || node.pod("writer").is_none().then_some(())).await;
+
+    claim["metadata"]["deletionTimestamp"] = serde_json::Value::Null;
+    node.api.put(claims, claim);
+    create("reader", "test \"$(cat /d/file)\" = kept && ! touch /d/new", true);
+    node.wait("reader", |pod| pod["status"]["phase"] == "Succeeded").await;
+    node.delete("reader", 1);
+    until("the objects are deleted", || (node.pod("reader").is_none() && node.pod("late").is_none()).then_some(()))
+        .await;
+    node.wait_clean().await;
+    assert_eq!(std::fs::read_to_string(data.join("file")).unwrap(), "kept\n");
+    node.finish().await;
+}
