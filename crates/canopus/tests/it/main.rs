@@ -6,6 +6,7 @@ mod session;
 mod clients;
 mod lifecycle;
 mod scheduling;
+mod storage;
 mod resilience;
 mod full_disk;
 mod process_life;

@@ -70,8 +70,10 @@ impl Controller for PersistentVolumes {
             let mut keys: Vec<Key> = change.latest().map(|claim| claim.key()).into_iter().collect();
             let claims = [change.old, change.new].into_iter().flatten();
             keys.extend(claims.map(|claim| volume_name(claim)).filter(|name| !name.is_empty()).map(Key::cluster));
-            if let (Some(gone), None) = (change.old, change.new) {
-                keys.extend(tied_to(view, gone));
+            // A claim that is gone, or bound elsewhere, lets go of volumes that were meant for it.
+            let is_elsewhere = change.old.map(|claim| volume_name(claim)) != change.new.map(|claim| volume_name(claim));
+            if let (true, Some(claim)) = (is_elsewhere, change.latest()) {
+                keys.extend(tied_to(view, claim));
             }
             keys
         });

@@ -314,16 +314,21 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
     panic!("never came true: {what}");
 }
 
-#[tokio::test(start_paused = true)]
-async fn claims_that_are_alike_get_a_volume_each_and_a_deleted_claim_takes_its_data_along() {
-    let server = FakeServer::new();
+/// A binder at work on this server until the token is cancelled.
+fn start(server: &FakeServer) -> CancellationToken {
     let cancel = CancellationToken::new();
     let environment = Environment::new(Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH)), 1);
     let reflectors = Reflectors::new(server.client(), environment.clone(), cancel.clone());
     let runtime = Runtime { reflectors, environment };
     let (client, stop) = (server.client(), cancel.clone());
     tokio::spawn(async move { runtime.run(binder(), client, COMPONENT, stop).await });
+    cancel
+}
 
+#[tokio::test(start_paused = true)]
+async fn claims_that_are_alike_get_a_volume_each_and_a_deleted_claim_takes_its_data_along() {
+    let server = FakeServer::new();
+    let cancel = start(&server);
     let data = std::path::PathBuf::from(format!("/tmp/binder-{}", std::process::id()));
     std::fs::create_dir_all(data.join("inside")).unwrap();
     for name in ["a", "b", "c"] {
@@ -347,5 +352,25 @@ async fn claims_that_are_alike_get_a_volume_each_and_a_deleted_claim_takes_its_d
     assert!(!data.join(&mine).exists());
     assert_eq!(std::fs::read_dir(&data).unwrap().count(), 3, "the others' data and what is nobody's");
     std::fs::remove_dir_all(&data).unwrap();
+    cancel.cancel();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_volume_that_was_meant_for_a_claim_is_free_once_the_claim_has_another() {
+    let server = FakeServer::new();
+    let kinds = |kind: &str| json!({"apiVersion": "v1", "kind": kind});
+    let claim = server.put(CLAIMS, merged(claim_json(&json!({})), &kinds("PersistentVolumeClaim")));
+    let uid = claim["metadata"]["uid"].clone();
+    let put = |more: Value| server.put(VOLUMES, merged(volume_json(&more), &kinds("PersistentVolume")));
+    put(json!({"metadata": {"name": "spare", "annotations": {"pv.kubernetes.io/bound-by-controller": "yes"}},
+        "spec": {"capacity": {"storage": "1Mi"}, "claimRef": {"namespace": "n", "name": "c", "uid": uid}},
+        "status": {"phase": "Bound"}}));
+    let cancel = start(&server);
+    until("it is told of", || !server.list("/api/v1/namespaces/n/events").is_empty()).await;
+    put(json!({"metadata": {"name": "big"}}));
+    until("the claim is bound", || server.list(CLAIMS)[0]["spec"]["volumeName"] == "big").await;
+    let spare = || server.get(&format!("{VOLUMES}/spare")).unwrap();
+    until("the spare one is free", || spare()["status"]["phase"] == "Available").await;
+    assert_eq!(spare()["spec"]["claimRef"], Value::Null);
     cancel.cancel();
 }
