@@ -43,10 +43,12 @@ pub struct Args {
 }
 
 fn main() -> Result<()> {
-    let args = Args::parse();
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(run(&args))
+    if std::env::args().nth(1).is_some_and(|first| first == yardstick::BARE) {
+        return runtime.block_on(yardstick::bare());
+    }
+    runtime.block_on(run(&Args::parse()))
 }
 
 async fn run(args: &Args) -> Result<()> {

@@ -1,8 +1,10 @@
 //! The server that is measured, as a process of its own; it and its data go with the value.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,35 +24,61 @@ pub struct Server {
     process: Child,
     pub port: u16,
     pub tls: Arc<ClientConfig>,
-    _root: tempfile::TempDir,
+    root: Arc<tempfile::TempDir>,
 }
 
 impl Server {
+    /// The whole control plane, `canopus server`.
     pub async fn start(args: &Args) -> Result<Self> {
-        let root = tempfile::Builder::new().prefix("load-").tempdir_in(&args.root_parent)?;
-        let tokens = root.path().join("tokens");
-        let mut file = fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(&tokens)?;
+        let root = Arc::new(tempfile::Builder::new().prefix("load-").tempdir_in(&args.root_parent)?);
+        let mut file =
+            fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(root.path().join("tokens"))?;
         writeln!(file, "{TOKEN},load,load,system:masters")?;
+        let folder = root.path().join("root");
+        let more = ["--root-dir".into(), folder.into()];
+        Self::spawn(&args.canopus, root, "server", &more).await
+    }
+
+    /// The API server alone, `canopus kube-apiserver`, on the keys that a control plane has made.
+    pub async fn start_alone(args: &Args) -> Result<Self> {
+        let root = Self::start(args).await?.root.clone();
+        let at = |name: &str| root.path().join("root/pki").join(name).into_os_string();
+        let more = [
+            "--data-dir".into(),
+            root.path().join("alone").into(),
+            "--tls-cert-file".into(),
+            at("apiserver.crt"),
+            "--tls-private-key-file".into(),
+            at("apiserver.key"),
+            "--service-account-issuer=https://kubernetes.default.svc".into(),
+            "--service-account-signing-key-file".into(),
+            at("sa.key"),
+            // No controller makes the default service account here.
+            "--disable-admission-plugins=ServiceAccount".into(),
+        ];
+        Self::spawn(&args.canopus, root, "kube-apiserver", &more).await
+    }
+
+    async fn spawn(canopus: &Path, root: Arc<tempfile::TempDir>, what: &str, more: &[OsString]) -> Result<Self> {
         // Whoever takes the port in between makes the start fail, not the figures wrong.
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let log = fs::File::create(root.path().join("server.log"))?;
-        let process = Command::new(&args.canopus)
-            .args(["server", "--bind-address", "127.0.0.1", "--advertise-address", "127.0.0.1"])
-            .args(["--secure-port", &port.to_string(), "--root-dir"])
-            .arg(root.path().join("root"))
-            .arg("--token-auth-file")
-            .arg(&tokens)
+        let log = fs::File::create(root.path().join(format!("{what}.log")))?;
+        let process = Command::new(canopus)
+            .args([what, "--bind-address", "127.0.0.1", "--advertise-address", "127.0.0.1"])
+            .args(["--secure-port", &port.to_string(), "--token-auth-file"])
+            .arg(root.path().join("tokens"))
+            .args(more)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
-            .with_context(|| format!("failed to start {}", args.canopus.display()))?;
-        let mut server = Self { process, port, tls: Arc::new(client_config(RootCertStore::empty())?), _root: root };
-        let authority = server._root.path().join("root/pki/ca.crt");
+            .with_context(|| format!("failed to start {}", canopus.display()))?;
+        let mut server = Self { process, port, tls: Arc::new(client_config(RootCertStore::empty())?), root };
+        let authority = server.root.path().join("root/pki/ca.crt");
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = server.process.try_wait()? {
-                bail!("{} ended at once: {status}", args.canopus.display());
+                bail!("{} {what} ended at once: {status}", canopus.display());
             }
             if let Ok(pem) = fs::read(&authority)
                 && let Ok(certificate) = CertificateDer::from_pem_slice(&pem)

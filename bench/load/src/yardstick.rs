@@ -4,21 +4,29 @@ use std::convert::Infallible;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use http::Response;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use rustls::{RootCertStore, ServerConfig};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpListener;
+use tokio::process::Command;
 use tokio_rustls::TlsAcceptor;
 
 use crate::connection::Connection;
 use crate::measure::{Operation, Rate, repeat};
 use crate::server::client_config;
+
+/// The argument that makes this program the bare server.
+pub const BARE: &str = "bare-server";
 
 struct Get {
     connection: Connection,
@@ -30,12 +38,36 @@ impl Operation for Get {
     }
 }
 
-/// Requests a second of `clients` to a server that does nothing but answer `bytes`. It shares this process' threads.
+/// Requests a second of `clients` to a server that does nothing but answer `bytes`. It is this program in a process of its own,
+/// for the way from one process to another and back is most of what a single client waits for.
 pub async fn answers(clients: usize, span: Duration, bytes: Bytes) -> Result<Rate> {
-    let certified = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()])?;
+    let mut process = Command::new(std::env::current_exe()?)
+        .arg(BARE)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .context("failed to start the bare server")?;
+    let mut stdin = process.stdin.take().context("no way to the bare server")?;
+    stdin.write_all(&bytes).await?;
+    drop(stdin);
+    let mut lines = BufReader::new(process.stdout.take().context("no way from the bare server")?);
+    let (mut port, mut pem) = (String::new(), String::new());
+    lines.read_line(&mut port).await?;
+    while !pem.ends_with("-----END CERTIFICATE-----\n") {
+        ensure!(lines.read_line(&mut pem).await? > 0, "the bare server gave no certificate");
+    }
     let mut roots = RootCertStore::empty();
-    roots.add(certified.cert.der().clone())?;
-    let tls = Arc::new(client_config(roots)?);
+    roots.add(CertificateDer::from_pem_slice(pem.as_bytes())?)?;
+    let (tls, port) = (Arc::new(client_config(roots)?), port.trim().parse()?);
+    repeat(clients, span, async |_| Ok(Get { connection: Connection::open(port, tls.clone()).await? })).await
+}
+
+/// The bare server: reads what it is to answer, says its port and its certificate, and serves until it is ended.
+pub async fn bare() -> Result<()> {
+    let mut bytes = Vec::new();
+    tokio::io::stdin().read_to_end(&mut bytes).await?;
+    let certified = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()])?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let key = rustls::pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der());
     let key = key.map_err(|error| anyhow::anyhow!("a key of one's own cannot be read: {error}"))?;
@@ -44,12 +76,13 @@ pub async fn answers(clients: usize, span: Duration, bytes: Bytes) -> Result<Rat
         .with_no_client_auth()
         .with_single_cert(vec![certified.cert.der().clone()], key)?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let port = listener.local_addr()?.port();
-    let accepting = tokio::spawn(accept(listener, TlsAcceptor::from(Arc::new(server)), bytes));
-    let rate =
-        repeat(clients, span, async |_| Ok(Get { connection: Connection::open(port, tls.clone()).await? })).await;
-    accepting.abort();
-    rate
+    let mut out = tokio::io::stdout();
+    let said =
+        format!("{}\n{}\n", listener.local_addr()?.port(), certified.cert.pem().replace("\r\n", "\n").trim_end());
+    out.write_all(said.as_bytes()).await?;
+    out.flush().await?;
+    accept(listener, TlsAcceptor::from(Arc::new(server)), bytes.into()).await;
+    Ok(())
 }
 
 async fn accept(listener: TcpListener, acceptor: TlsAcceptor, bytes: Bytes) {

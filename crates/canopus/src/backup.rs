@@ -9,6 +9,8 @@
 //!
 //! Values that are encrypted at rest are kept so: the restored cluster needs the same encryption configuration.
 
+pub mod objects;
+
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -19,12 +21,12 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
-use store::journal::inspect::inspect;
+use store::journal::inspect::{State, inspect};
 use store::journal::{WalOptions, restore::restore as make_log};
 
 use crate::cli::{BackupArgs, RestoreArgs};
 use crate::layout::Layout;
-use crate::{process, store_files};
+use crate::{kubeconfig, process, run, store_files};
 
 const FORMAT: u32 = 1;
 const MANIFEST: &str = "backup.json";
@@ -107,31 +109,31 @@ fn add_folder(archive: &mut tar::Builder<impl Write>, name: &str, folder: &Path)
     Ok(())
 }
 
-pub fn restore(arguments: &RestoreArgs) -> Result<()> {
+/// The whole store of a cluster that does not exist yet, or single objects in one that runs.
+pub async fn restore(arguments: &RestoreArgs) -> Result<()> {
     let layout = Layout::new(&arguments.root.root_dir)?;
-    if let Some(pid) = process::running(&layout)? {
-        bail!("a cluster is running below {} (process {pid})", layout.root().display());
+    if !arguments.only.is_some() {
+        return restore_store(arguments, &layout);
+    }
+    let opened = open(&arguments.file)?;
+    let client = run::client_of(&kubeconfig::read(&layout.admin_conf())?).await?;
+    arguments.only.restore(&opened.state, &client).await
+}
+
+fn restore_store(arguments: &RestoreArgs, layout: &Layout) -> Result<()> {
+    if let Some(pid) = process::running(layout)? {
+        bail!(
+            "a cluster is running below {} (process {pid}); --namespace and --object restore single objects in it",
+            layout.root().display()
+        );
     }
     ensure!(!layout.store().exists(), "there is a store already at {}", layout.store().display());
-    let scratch = tempfile::tempdir().context("failed to make a scratch folder")?;
-    let name = arguments.file.display();
-    let source: Box<dyn Read> = match arguments.file == Path::new("-") {
-        true => Box::new(io::stdin().lock()),
-        false => Box::new(fs::File::open(&arguments.file).with_context(|| format!("failed to open {name}"))?),
-    };
-    unpack(source, scratch.path()).with_context(|| format!("failed to read {name}"))?;
-    let manifest = fs::read(scratch.path().join(MANIFEST)).with_context(|| format!("{name} is no backup"))?;
-    let manifest: Manifest = serde_json::from_slice(&manifest).with_context(|| format!("{name} is no backup"))?;
-    ensure!(manifest.format <= FORMAT, "{name} was made by a newer version, {}", manifest.canopus);
-    let (state, found) = inspect(&scratch.path().join("store")).with_context(|| format!("{name} is damaged"))?;
-    let whole = found.revision == manifest.revision && state.records().count() == manifest.objects;
-    ensure!(whole, "{name} is damaged: it does not hold what it says");
-    let pki = scratch.path().join("pki");
+    let Opened { scratch, manifest, state, revision } = open(&arguments.file)?;
     if manifest.pki {
         ensure!(!layout.pki().exists(), "there are certificates already at {}", layout.pki().display());
-        copy(&pki, &layout.pki())?;
+        copy(&scratch.path().join("pki"), &layout.pki())?;
     }
-    let revision = found.revision.saturating_add(arguments.bump_revision);
+    let revision = revision.saturating_add(arguments.bump_revision);
     fs::create_dir_all(layout.root()).with_context(|| format!("failed to make {}", layout.root().display()))?;
     make_log(&layout.store(), WalOptions::default(), revision, state.records()).context("failed to write the store")?;
     println!(
@@ -140,6 +142,32 @@ pub fn restore(arguments: &RestoreArgs) -> Result<()> {
         layout.root().display()
     );
     Ok(())
+}
+
+/// A backup that was found whole.
+struct Opened {
+    /// Its files.
+    scratch: tempfile::TempDir,
+    manifest: Manifest,
+    state: State,
+    revision: u64,
+}
+
+fn open(file: &Path) -> Result<Opened> {
+    let scratch = tempfile::tempdir().context("failed to make a scratch folder")?;
+    let name = file.display();
+    let source: Box<dyn Read> = match file == Path::new("-") {
+        true => Box::new(io::stdin().lock()),
+        false => Box::new(fs::File::open(file).with_context(|| format!("failed to open {name}"))?),
+    };
+    unpack(source, scratch.path()).with_context(|| format!("failed to read {name}"))?;
+    let manifest = fs::read(scratch.path().join(MANIFEST)).with_context(|| format!("{name} is no backup"))?;
+    let manifest: Manifest = serde_json::from_slice(&manifest).with_context(|| format!("{name} is no backup"))?;
+    ensure!(manifest.format <= FORMAT, "{name} was made by a newer version, {}", manifest.canopus);
+    let (state, found) = inspect(&scratch.path().join("store")).with_context(|| format!("{name} is damaged"))?;
+    let whole = found.revision == manifest.revision && state.records().count() == manifest.objects;
+    ensure!(whole, "{name} is damaged: it does not hold what it says");
+    Ok(Opened { scratch, manifest, state, revision: found.revision })
 }
 
 /// Unpacks files whose names stay inside the folder, and nothing else.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::backup::objects::Selection;
 use crate::layout::DEFAULT_ROOT_DIR;
 
 /// Kubernetes, whole, in one binary.
@@ -37,7 +38,7 @@ pub enum Command {
     Store(StoreCommand),
     /// Write all objects at one revision into a file; also while the cluster runs, which is not disturbed
     Backup(BackupArgs),
-    /// Make the store of a cluster that does not exist yet from a backup
+    /// Make the store of a cluster that does not exist yet from a backup, or single objects in a running one
     Restore(RestoreArgs),
     /// The Kubernetes client
     #[command(disable_help_flag = true)]
@@ -194,6 +195,8 @@ pub struct RestoreArgs {
     /// The store goes on so many revisions after the backup's, so that clients notice that they have seen another history
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     pub bump_revision: u64,
+    #[command(flatten)]
+    pub only: Selection,
     /// The backup, or - for standard input
     pub file: PathBuf,
 }

@@ -28,6 +28,11 @@ pub fn run(command: &StoreCommand) -> Result<()> {
     }
 }
 
+/// Whether a value is encrypted at rest.
+pub fn is_sealed(value: &[u8]) -> bool {
+    value.starts_with(SEALED)
+}
+
 /// The state below a root folder.
 pub fn read(root: &RootArgs) -> Result<(State, Inspection)> {
     let folder = Layout::new(&root.root_dir)?.store();
@@ -65,7 +70,7 @@ fn stats((state, found): &(State, Inspection), out: &mut impl Write) -> Result<(
 
 fn get(state: &State, key: &str, out: &mut impl Write) -> Result<()> {
     let Some(record) = state.get(key) else { bail!("the store has no key {key:?}") };
-    if record.value.starts_with(SEALED) {
+    if is_sealed(record.value) {
         bail!("the value of {key:?} is encrypted at rest: ask the API server for the object");
     }
     out.write_all(record.value)?;

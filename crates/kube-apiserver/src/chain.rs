@@ -89,7 +89,7 @@ async fn answer(server: Arc<Server>, caller: Caller, mut request: http::Request<
     let dry_run = request.uri().query().is_some_and(|query| query_value(query, "dryRun").as_deref() == Some("All"));
     let long_running = is_long_running(&info);
     let source_ips = source_ips(&caller, request.headers());
-    let peer = caller.address();
+    let (peer, is_remote) = (caller.address(), matches!(caller, Caller::Remote(_)));
     let user = authenticate(&server, caller, &mut request, &info, received).await;
     // Behind authentication, since not everybody may say to which trace a request belongs.
     let serving = server.traces.as_ref().map(|traces| {
@@ -117,6 +117,7 @@ async fn answer(server: Arc<Server>, caller: Caller, mut request: http::Request<
         Ok(user) => {
             let mut context = Context::new(user, info, received);
             context.user_agent = user_agent(&request);
+            context.is_remote = is_remote;
             context.audit_id = audit_id;
             context.record = record.clone();
             if let Some(record) = &record {

@@ -13,6 +13,8 @@ pub struct Context {
     pub user: Arc<UserInfo>,
     pub info: RequestInfo,
     pub user_agent: String,
+    /// Whether it came over a connection, not from a component in this process.
+    pub is_remote: bool,
     /// When the request arrived.
     pub received: jiff::Timestamp,
     /// When the answer is due; `None` for watches and streams.
@@ -30,6 +32,7 @@ impl Context {
             user,
             info,
             user_agent: String::new(),
+            is_remote: false,
             received,
             deadline: None,
             audit_id: String::new(),

@@ -6,7 +6,7 @@ use machinery::status::Status;
 use serde_json::{Value, json};
 
 use crate::endpoints::Query;
-use crate::registry::strategies;
+use crate::registry::{encode, strategies};
 
 /// What of the object a table's row carries besides its cells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +96,12 @@ pub fn of_object(
     let metadata = version.map_or_else(|| json!({}), |version| json!({ "resourceVersion": version }));
     let rows = vec![row(of, api_version, stored, sent, include, now)];
     of_rows(api_version, metadata, columns(of.0, of.1), rows)
+}
+
+/// A stored object's metadata alone, as JSON, without decoding anything.
+pub fn partial_of_stored(api_version: &str, stored: &[u8]) -> Result<String, Status> {
+    let metadata = encode::metadata(stored)?.get();
+    Ok(format!(r#"{{"kind":"PartialObjectMetadata","apiVersion":"{api_version}","metadata":{metadata}}}"#))
 }
 
 /// An object's metadata alone.

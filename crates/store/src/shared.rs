@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::history::History;
 use crate::index::Published;
-use crate::ring::Rings;
+use crate::ring::{Ring, Rings};
 use crate::sequencer::{Answer, Change, Group, Request, Sequencer};
 use crate::stats::Counters;
 use crate::{Event, EventKind, Options, Precondition, Revision, WriteError};
@@ -108,8 +108,15 @@ impl<A: Send + Sync + 'static> Shared<A> {
         Some(answer)
     }
 
-    /// Shows a durable group to readers first, to watchers second. The writers are answered after that.
-    pub fn publish(&self, events: &[Arc<Event<A>>], after: Published<A>, compact: Option<Revision>) {
+    /// Shows a durable group to readers first, to watchers second. The writers are answered after that, and then the watchers
+    /// of the rings that are given back are woken: there may be a thousand of them, and they run beside the writers' next step.
+    #[must_use]
+    pub fn publish(
+        &self,
+        events: &[Arc<Event<A>>],
+        after: Published<A>,
+        compact: Option<Revision>,
+    ) -> Vec<Arc<Ring<A>>> {
         let revision = after.revision;
         let after = Arc::new(after);
         let (dropped, compacted) = {
@@ -124,10 +131,10 @@ impl<A: Send + Sync + 'static> Shared<A> {
         self.add_expiries(events);
         let touched = if events.is_empty() { Vec::new() } else { self.rings.push(events) };
         self.dispatched.store(revision, Ordering::Release);
-        touched.iter().for_each(|ring| ring.changed.notify_waiters());
         self.rings_follow(compacted, compact);
         self.revisions.send_replace(Reached::Revision(revision));
         drop(dropped);
+        touched
     }
 
     fn add_expiries(&self, events: &[Arc<Event<A>>]) {

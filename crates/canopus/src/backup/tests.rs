@@ -30,7 +30,9 @@ fn taken(cluster: &Path, file: &Path, include_pki: bool) -> Result<()> {
 }
 
 fn put_back(cluster: &Path, file: &Path) -> Result<()> {
-    restore(&RestoreArgs { root: root(cluster), bump_revision: 1000, file: file.to_path_buf() })
+    let arguments =
+        RestoreArgs { root: root(cluster), bump_revision: 1000, only: Default::default(), file: file.to_path_buf() };
+    restore_store(&arguments, &Layout::new(cluster)?)
 }
 
 fn mode(path: &Path) -> u32 {

@@ -38,6 +38,42 @@ fn up_twice_does_no_harm_and_down_leaves_only_the_data() {
     kubectl.until(&["get", "pod", "box"], |table| table.contains("Running"));
 }
 
+#[test]
+fn a_deleted_namespace_comes_back_from_a_backup_with_running_pods() {
+    let cluster = Cluster::start(&["busybox"]);
+    let kubectl = cluster.own_kubectl("lost");
+    let manifest = r#"{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "box"}, "spec": {
+        "selector": {"matchLabels": {"app": "box"}}, "template": {"metadata": {"labels": {"app": "box"}}, "spec": {
+            "terminationGracePeriodSeconds": 0, "containers": [{"name": "box", "image": "busybox",
+                "imagePullPolicy": "IfNotPresent", "command": ["sleep", "3600"]}]}}}}"#;
+    kubectl.ok(&["create", "-f", &kubectl.manifest("box.json", manifest)]);
+    kubectl.ok(&["create", "configmap", "settings", "--from-literal=a=1"]);
+    kubectl.ok(&["create", "configmap", "kept", "--from-literal=a=1"]);
+    kubectl.until(&["get", "pods"], |table| table.contains("Running"));
+    let old = kubectl.field("deployment", "box", ".metadata.uid");
+
+    let file = cluster.root().join("kept.tar.gz");
+    let own = |arguments: &[&str]| {
+        let mut command = cluster.on_node(env!("CARGO_BIN_EXE_canopus"));
+        command.arg(arguments[0]).arg("--root-dir").arg(cluster.root()).args(&arguments[1..]).arg(&file);
+        command
+    };
+    succeed(&mut own(&["backup"]));
+    kubectl.ok(&["delete", "configmap", "settings"]);
+    let only = succeed(&mut own(&["restore", "--namespace", "lost", "--object", "ConfigMap/settings"]));
+    assert_eq!(only, "configmap/settings created\n");
+    assert_eq!(kubectl.field("configmap", "settings", ".data.a"), "1");
+
+    kubectl.ok(&["delete", "namespace", "lost", "--timeout=120s"]);
+    let all = succeed(&mut own(&["restore", "--namespace", "lost"]));
+    for line in ["namespace/lost created", "configmap/kept created", "deployment/box created"] {
+        assert!(all.contains(line), "{line} is missing:\n{all}");
+    }
+    assert!(!all.contains("replicaset/") && !all.contains("pod/"), "the controllers make these:\n{all}");
+    kubectl.until(&["get", "pods"], |table| table.contains("Running"));
+    assert_ne!(kubectl.field("deployment", "box", ".metadata.uid"), old);
+}
+
 /// The bridge's name as the plugin's configuration has it.
 fn links_before(cluster: &Cluster) -> String {
     std::fs::read_to_string(cluster.root().join("cni/conf/10-canopus.conflist")).unwrap_or_default()

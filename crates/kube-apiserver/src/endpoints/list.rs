@@ -72,7 +72,9 @@ pub fn answer(scope: &Scope, page: Page) -> Result<Response, Status> {
         Output::Partial(version) | Output::PartialList(version) => {
             let mut items = Vec::with_capacity(page.entries.len());
             for entry in &page.entries {
-                items.push(table::partial(version, &encode::decode(&entry.value)?));
+                let metadata: Value =
+                    serde_json::from_str(encode::metadata(&entry.value)?.get()).map_err(encode::undecodable)?;
+                items.push(table::partial(version, &json!({ "metadata": metadata })));
             }
             let list = json!({
                 "kind": "PartialObjectMetadataList",

@@ -7,7 +7,9 @@
 use api::{Kind, Version};
 use machinery::schema;
 use machinery::status::Status;
+use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::object;
 
@@ -101,8 +103,23 @@ fn write_value(bytes: &mut Vec<u8>, value: &Value) -> Result<(), Status> {
 
 /// The object in stored bytes.
 pub fn decode(bytes: &[u8]) -> Result<Value, Status> {
-    serde_json::from_slice(bytes)
-        .map_err(|error| Status::internal(format!("a stored object cannot be decoded: {error}")))
+    serde_json::from_slice(bytes).map_err(undecodable)
+}
+
+/// A stored object is not the JSON that was written.
+pub fn undecodable(error: serde_json::Error) -> Status {
+    Status::internal(format!("a stored object cannot be decoded: {error}"))
+}
+
+/// The metadata of a stored object as it stands there; the rest is passed over, not decoded.
+pub fn metadata(stored: &[u8]) -> Result<&RawValue, Status> {
+    #[derive(Deserialize)]
+    struct Stored<'a> {
+        #[serde(borrow)]
+        metadata: &'a RawValue,
+    }
+    let stored: Stored<'_> = serde_json::from_slice(stored).map_err(undecodable)?;
+    Ok(stored.metadata)
 }
 
 /// The version that an object is in: of a built-in kind always the storage version.

@@ -92,3 +92,27 @@ async fn a_watch_ends_with_its_time() {
     let mut watch = h.watch(&format!("{MAPS}?watch=1&timeoutSeconds=1"), JSON).await;
     assert!(watch.next().await.is_none());
 }
+
+#[tokio::test]
+async fn events_that_are_ready_come_in_one_chunk_and_a_large_state_in_several() {
+    let h = Harness::new().await;
+    let first = h.configmap("a", json!({})).await;
+    let version = first["metadata"]["resourceVersion"].as_str().unwrap();
+    let mut after = h.watch(&format!("{MAPS}?watch=1&resourceVersion={version}"), JSON).await;
+    for name in ["b", "c", "d"] {
+        h.configmap(name, json!({})).await;
+    }
+    let chunk = after.body.next().await.unwrap().unwrap();
+    assert_eq!(chunk.iter().filter(|byte| **byte == b'\n').count(), 3);
+    h.configmap("e", json!({})).await;
+    assert_eq!(after.brief().await, pair("ADDED", "e"));
+
+    let large = json!({ "metadata": { "name": "large" }, "data": { "k": "v".repeat(100_000) } });
+    h.post(MAPS, large.clone()).await.expect(201);
+    let mut all = h.watch(&format!("{MAPS}?watch=1&fieldSelector=metadata.name!%3Da"), JSON).await;
+    h.merge(&format!("{MAPS}/large"), json!({ "data": { "l": "" } })).await.expect(200);
+    let state = all.body.next().await.unwrap().unwrap();
+    assert!(state.ends_with(b"}\n"), "chunks end with events");
+    assert_eq!(state.iter().filter(|byte| **byte == b'\n').count(), 5, "one event beyond the bound, no more");
+    assert_eq!(all.brief().await, pair("MODIFIED", "large"));
+}
