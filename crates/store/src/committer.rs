@@ -46,18 +46,18 @@ impl<A: Send + Sync + 'static> Committer<A> {
         let Group { items, after } = group;
         let events: Vec<Arc<Event<A>>> = items.iter().filter_map(Pending::event).cloned().collect();
         let compact = items.iter().filter_map(Pending::compact).max();
-        let mut touched = Vec::new();
+        let mut touched = None;
         if !events.is_empty() || compact.is_some() {
             if let Err(error) = self.append(&events, compact) {
                 return self.fail(items, error);
             }
             self.full = false;
-            touched = self.shared.publish(&events, after, compact);
+            touched = Some(self.shared.publish(&events, after, compact));
         }
         for item in items {
             item.answer();
         }
-        touched.iter().for_each(|ring| ring.changed.notify_waiters());
+        drop(touched);
         self.begin_snapshot_if_due();
     }
 

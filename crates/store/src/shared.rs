@@ -57,6 +57,16 @@ pub(crate) enum Work<A> {
     End,
 }
 
+/// Rings with new events. Whoever has to answer writers does that first and drops this then: there may be a thousand watchers,
+/// and they run beside the writers' next step.
+pub(crate) struct Touched<A>(Vec<Arc<Ring<A>>>);
+
+impl<A> Drop for Touched<A> {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|ring| ring.changed.notify_waiters());
+    }
+}
+
 impl<A: Send + Sync + 'static> Shared<A> {
     pub fn new(options: Options, history: History<A>, rings: Rings<A>, expiries: Expiries) -> Arc<Self> {
         let present = history.present.clone();
@@ -108,15 +118,8 @@ impl<A: Send + Sync + 'static> Shared<A> {
         Some(answer)
     }
 
-    /// Shows a durable group to readers first, to watchers second. The writers are answered after that, and then the watchers
-    /// of the rings that are given back are woken: there may be a thousand of them, and they run beside the writers' next step.
-    #[must_use]
-    pub fn publish(
-        &self,
-        events: &[Arc<Event<A>>],
-        after: Published<A>,
-        compact: Option<Revision>,
-    ) -> Vec<Arc<Ring<A>>> {
+    /// Shows a durable group to readers first, to watchers second. The watchers are woken when what is given back is dropped.
+    pub fn publish(&self, events: &[Arc<Event<A>>], after: Published<A>, compact: Option<Revision>) -> Touched<A> {
         let revision = after.revision;
         let after = Arc::new(after);
         let (dropped, compacted) = {
@@ -134,7 +137,7 @@ impl<A: Send + Sync + 'static> Shared<A> {
         self.rings_follow(compacted, compact);
         self.revisions.send_replace(Reached::Revision(revision));
         drop(dropped);
-        touched
+        Touched(touched)
     }
 
     fn add_expiries(&self, events: &[Arc<Event<A>>]) {
