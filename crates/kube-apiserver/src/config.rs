@@ -76,6 +76,7 @@ pub struct Config {
     /// Where events are written; `-` is standard output.
     pub audit_log_path: Option<PathBuf>,
     pub audit_log_rotation: crate::audit::log::Rotation,
+    pub audit_log_format: crate::audit::settings::Format,
     pub audit_log_options: crate::audit::settings::Options,
     pub audit_webhook: crate::audit::WebhookFlags,
 
@@ -168,6 +169,7 @@ impl Config {
             audit_policy_file: None,
             audit_log_path: None,
             audit_log_rotation: crate::audit::log::Rotation::default(),
+            audit_log_format: crate::audit::settings::Format::Json,
             audit_log_options: crate::audit::settings::Options::log(),
             audit_webhook: crate::audit::WebhookFlags::default(),
             tracing_config_file: None,

@@ -382,7 +382,7 @@ mod tests {
 
     #[test]
     fn events_are_written_by_upstreams_defaults_unless_flags_say_otherwise() {
-        use kube_apiserver::audit::settings::{Mode, Options};
+        use kube_apiserver::audit::settings::{Format, Mode, Options};
         let default = config(&[]).unwrap();
         assert_eq!((default.audit_log_options, default.audit_webhook.options), (Options::log(), Options::webhook()));
         assert_eq!(default.audit_webhook.initial_backoff, Duration::from_secs(10));
@@ -392,12 +392,17 @@ mod tests {
             "--audit-webhook-batch-throttle-enable=false",
             "--audit-webhook-truncate-enabled",
             "--audit-log-mode=batch",
+            "--audit-log-format=legacy",
+            "--audit-log-compress",
         ]);
         let changed = changed.unwrap();
         let options = changed.audit_webhook.options;
         assert_eq!((options.mode, changed.audit_log_options.mode), (Mode::BlockingStrict, Mode::Batch));
         assert!(options.truncate.enabled && !options.batch.throttle_enable);
+        assert_eq!(changed.audit_log_format, Format::Legacy);
+        assert!(changed.audit_log_rotation.compress && !default.audit_log_rotation.compress);
         assert!(config(&["--audit-webhook-mode=sometimes"]).is_err());
+        assert!(config(&["--audit-log-format=xml"]).is_err());
     }
 
     #[test]

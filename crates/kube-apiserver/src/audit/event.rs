@@ -33,6 +33,11 @@ impl Event {
         line
     }
 
+    /// The event as it was given.
+    pub fn value(&self) -> Value {
+        serde_json::from_slice(&self.0).unwrap_or_default()
+    }
+
     /// Within the size, if need be without the objects; none if that is not enough.
     pub fn truncated(self, value: &Value, truncate: &Truncate) -> Option<Self> {
         if !truncate.enabled || self.len() <= truncate.max_event_size {

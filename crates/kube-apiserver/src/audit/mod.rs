@@ -8,6 +8,7 @@ pub mod policy;
 mod record;
 pub mod capture;
 mod event;
+mod legacy;
 pub mod settings;
 mod sink;
 mod batch;
@@ -96,7 +97,8 @@ impl Audit {
         let policy = Policy::load(policy)?;
         let mut sinks = Vec::new();
         if let Some(path) = log {
-            let output = Output::Log(Log::open(path, config.audit_log_rotation)?, metrics.clone());
+            let output =
+                Output::Log(Log::open(path, config.audit_log_rotation)?, config.audit_log_format, metrics.clone());
             sinks.push(Sink::new(output, config.audit_log_options, metrics.clone()));
         }
         if let Some(file) = &webhook.config_file {

@@ -4,15 +4,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::event::{self, Event};
+use super::legacy;
 use super::log::Log;
 use super::metrics::AuditMetrics;
+use super::settings::Format;
 use crate::outbound::{Endpoint, EndpointError, PostError};
 
 /// How long one request to the server may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub enum Output {
-    Log(Log, AuditMetrics),
+    Log(Log, Format, AuditMetrics),
     Webhook(Box<Endpoint>, AuditMetrics),
 }
 
@@ -41,10 +43,14 @@ impl Output {
 
     /// The same where nothing has to be waited for.
     pub fn write_lines(&self, events: &[Event]) -> bool {
-        let Self::Log(log, metrics) = self else { return false };
+        let Self::Log(log, format, metrics) = self else { return false };
         let mut all = true;
         for event in events {
-            if let Err(error) = log.write(&event.line()) {
+            let line = match format {
+                Format::Json => event.line(),
+                Format::Legacy => legacy::line(&event.value()),
+            };
+            if let Err(error) = log.write(&line) {
                 tracing::error!(%error, "failed to write an audit event");
                 metrics.failed("log", 1);
                 all = false;

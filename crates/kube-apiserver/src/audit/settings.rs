@@ -14,6 +14,16 @@ pub enum Mode {
     BlockingStrict,
 }
 
+/// What a line of the log looks like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// The event.
+    #[default]
+    Json,
+    /// Words about it, as logs were before there were events.
+    Legacy,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Batch {
     /// How many events wait at the most; what comes beyond is lost, and counted.

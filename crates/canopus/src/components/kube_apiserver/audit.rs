@@ -7,7 +7,7 @@ use clap::ArgAction::Set;
 use kube_apiserver::Config;
 use kube_apiserver::audit::WebhookFlags;
 use kube_apiserver::audit::log::Rotation;
-use kube_apiserver::audit::settings::{Batch, Mode, Options, Truncate};
+use kube_apiserver::audit::settings::{Batch, Format, Mode, Options, Truncate};
 
 use super::flags;
 
@@ -28,6 +28,12 @@ pub struct Audit {
     /// How many days old audit logs are kept; 0 keeps them for ever
     #[arg(long, value_name = "DAYS", default_value_t = 0)]
     audit_log_maxage: u64,
+    /// Whether old audit logs are compressed
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = Set)]
+    audit_log_compress: bool,
+    /// What a line of the log is: the event (json), or a few words about it (legacy)
+    #[arg(long, value_name = "FORMAT", default_value = "json", value_parser = format)]
+    audit_log_format: Format,
     /// Version of the events
     #[arg(long, value_name = "VERSION", default_value = "audit.k8s.io/v1", value_parser = ["audit.k8s.io/v1"])]
     audit_log_version: String,
@@ -111,6 +117,14 @@ fn mode(text: &str) -> Result<Mode, String> {
     }
 }
 
+fn format(text: &str) -> Result<Format, String> {
+    match text {
+        "json" => Ok(Format::Json),
+        "legacy" => Ok(Format::Legacy),
+        _ => Err(format!("invalid audit log format {text}, allowed formats are [\"legacy\" \"json\"]")),
+    }
+}
+
 impl Audit {
     pub fn put_into(self, config: &mut Config) {
         config.audit_policy_file = self.audit_policy_file;
@@ -119,7 +133,9 @@ impl Audit {
             size_max_megabytes: self.audit_log_maxsize,
             backups_max: self.audit_log_maxbackup,
             age_max_days: self.audit_log_maxage,
+            compress: self.audit_log_compress,
         };
+        config.audit_log_format = self.audit_log_format;
         config.audit_log_options = Options {
             mode: self.audit_log_mode,
             batch: Batch {
