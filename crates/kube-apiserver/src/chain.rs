@@ -6,7 +6,7 @@
 mod impersonation;
 mod limits;
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -52,7 +52,7 @@ pub fn handle(server: Arc<Server>, caller: Caller, request: http::Request<Body>)
         let response = answer.await.unwrap_or_else(|panic| answer_to_panic(&audit_id, &*panic));
         finish(response, &audit_id)
     };
-    if is_traced { Box::pin(context::CURRENT.scope(Cell::new(None), answered)) } else { Box::pin(answered) }
+    if is_traced { Box::pin(context::CURRENT.scope(RefCell::default(), answered)) } else { Box::pin(answered) }
 }
 
 /// A panic is a bug of ours, and costs the one request that ran into it.
@@ -207,7 +207,8 @@ async fn admit(
     };
     let attributes = Attributes::of_request(&user, info);
     let begun = Instant::now();
-    let answer = server.authorizer.answer(&attributes, record.is_some()).await;
+    let answered = server.authorizer.answer(&attributes, record.is_some());
+    let answer = traces::step("Authorization", Vec::new, answered).await;
     let (result, decision, reason) = match &answer.error {
         _ if answer.is_allowed() => ("allowed", Some("allow"), answer.reason.as_str()),
         Some(_) => ("error", None, "internal error"),

@@ -27,6 +27,7 @@ pub use reinvocation::Reinvocation;
 
 use crate::authorization::Attributes;
 use crate::registry::{Admit, group_resource, object};
+use crate::traces::{self, KeyValue};
 use crate::{Context, Server, UserInfo};
 
 /// What is done to the object.
@@ -182,15 +183,18 @@ impl Admit for Request {
     ) -> Result<(), Status> {
         let rounds = Reinvocation::default();
         let review = self.review(kind, operation, old, &rounds);
-        for plugin in self.chain.plugins() {
-            plugin.mutate(&review, new).await?;
-        }
-        if rounds.begin_second() {
+        let mutated = async {
             for plugin in self.chain.plugins() {
                 plugin.mutate(&review, new).await?;
             }
-        }
-        Ok(())
+            if rounds.begin_second() {
+                for plugin in self.chain.plugins() {
+                    plugin.mutate(&review, new).await?;
+                }
+            }
+            Ok(())
+        };
+        traces::step("Mutating admission", || traced(operation), mutated).await
     }
 
     async fn validate(
@@ -207,16 +211,23 @@ impl Admit for Request {
         }
         let rounds = Reinvocation::default();
         let review = self.review(kind, operation, old, &rounds);
-        if new.is_none() {
-            for plugin in self.chain.plugins() {
-                plugin.mutate_nothing(&review).await?;
+        let validated = async {
+            if new.is_none() {
+                for plugin in self.chain.plugins() {
+                    plugin.mutate_nothing(&review).await?;
+                }
             }
-        }
-        for plugin in self.chain.plugins() {
-            plugin.validate(&review, new).await?;
-        }
-        Ok(())
+            for plugin in self.chain.plugins() {
+                plugin.validate(&review, new).await?;
+            }
+            Ok(())
+        };
+        traces::step("Validating admission", || traced(operation), validated).await
     }
+}
+
+fn traced(operation: Operation) -> Vec<KeyValue> {
+    vec![KeyValue::text("operation", operation.as_str())]
 }
 
 #[cfg(test)]

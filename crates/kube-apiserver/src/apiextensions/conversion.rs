@@ -22,6 +22,7 @@ use metrics::Failed;
 
 use crate::outbound::webhook::{Client, ClientConfig};
 use crate::registry::{Registry, WeakRegistry, object};
+use crate::traces::{self, KeyValue};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// More objects are asked about in several questions, so that neither they nor the answers grow without bound.
@@ -32,6 +33,8 @@ const ANSWER_BYTES_MAX: usize = 32 << 20;
 /// The webhook of one definition.
 pub struct ConversionWebhook {
     registry: WeakRegistry,
+    /// Its name.
+    definition: String,
     config: ClientConfig,
     /// `apiextensions.k8s.io/v1`, or what the webhook knows before it.
     review: String,
@@ -60,7 +63,13 @@ impl ConversionWebhook {
         let webhook: Webhook = serde_json::from_value(conversion.get("webhook")?.clone()).ok()?;
         let known = |version: &&String| matches!(version.as_str(), "v1" | "v1beta1");
         let review = webhook.conversion_review_versions.iter().find(known)?;
-        Some(Self { registry, config: webhook.client_config, review: format!("apiextensions.k8s.io/{review}") })
+        let name = object::name(definition).to_owned();
+        Some(Self {
+            registry,
+            definition: name,
+            config: webhook.client_config,
+            review: format!("apiextensions.k8s.io/{review}"),
+        })
     }
 
     /// Asks about some objects, which are given as JSON too, and checks what comes back.
@@ -80,7 +89,17 @@ impl ConversionWebhook {
         let fail = |kind, reason: String| Failure { kind, reason: format!("conversion webhook for {name} {reason}") };
         let call_failed = |reason: &str| fail(Failed::Call, format!("failed: {reason}"));
         let client = Client::new(&self.config, |_, _| None).map_err(|failure| call_failed(failure.reason()))?;
-        let answer = client.post(registry, question.into(), TIMEOUT, ANSWER_BYTES_MAX).await;
+        let answered = client.post(registry, question.into(), TIMEOUT, ANSWER_BYTES_MAX);
+        let traced = || {
+            let count = i64::try_from(objects.len()).unwrap_or(i64::MAX);
+            vec![
+                KeyValue::text("custom-resource-definition", self.definition.as_str()),
+                KeyValue::text("desired-api-version", api_version),
+                KeyValue::int("object-count", count),
+                KeyValue::text("UID", uid.as_str()),
+            ]
+        };
+        let answer = traces::step("Call conversion webhook", traced, answered).await;
         let answer = answer.map_err(|failure| call_failed(failure.reason()))?;
         let answer: Value =
             serde_json::from_slice(&answer).map_err(|error| call_failed(&format!("the answer is no JSON: {error}")))?;

@@ -36,6 +36,7 @@ use serde_json::Value;
 use crate::admission::{self, Chain};
 use crate::apiextensions::KindSet;
 use crate::registry::{Admit, Outcome, encode, group_resource};
+use crate::traces::{self, KeyValue};
 use crate::{Body, Context, RequestInfo, Response, Server, body as http_body};
 pub(crate) use compress::takes_gzip;
 use media::{Encoding, Output};
@@ -167,7 +168,7 @@ async fn resource(
     let output = Output::negotiate(&parts.headers, is_list && parts.method == Method::GET, kind.custom.is_some())?;
     let content_type =
         parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let mut scope = Scope {
+    let scope = Scope {
         server: server.clone(),
         ctx: ctx.clone(),
         kind,
@@ -179,10 +180,58 @@ async fn resource(
         encoding: if kind.custom.is_some() { Encoding::Json } else { Encoding::of(&parts.headers) },
         content_type: content_type.to_owned(),
     };
-    if !info.subresource.is_empty() {
-        return subresources::serve(&scope, &info.subresource, &parts.method, body).await;
+    let name = step(info, &parts.method);
+    traces::step_if(name, || traced(ctx, &parts), serve_verb(scope, &parts.method, body)).await
+}
+
+/// What the span of the verb is called. A watch has none: it is over when its stream is.
+fn step(info: &RequestInfo, method: &Method) -> Option<&'static str> {
+    match method.as_str() {
+        _ if info.verb == "watch" => None,
+        "GET" | "HEAD" if info.name.is_empty() => Some("List"),
+        "GET" | "HEAD" => Some("Get"),
+        "POST" => Some("Create"),
+        "PUT" => Some("Update"),
+        "PATCH" => Some("Patch"),
+        "DELETE" => Some("Delete"),
+        _ => None,
     }
-    let verb = verb_of(&scope, &parts.method).ok_or_else(Status::method_not_allowed)?;
+}
+
+/// What the span of the verb says.
+fn traced(ctx: &Context, parts: &http::request::Parts) -> Vec<KeyValue> {
+    let info = &ctx.info;
+    let accept = parts.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let scope = match (info.name.is_empty(), info.namespace.is_empty()) {
+        (false, _) => "resource",
+        (true, false) => "namespace",
+        (true, true) => "cluster",
+    };
+    [
+        ("accept", accept),
+        ("audit-id", &ctx.audit_id),
+        ("api-group", &info.api_group),
+        ("api-version", &info.api_version),
+        ("name", &info.name),
+        ("subresource", &info.subresource),
+        ("namespace", &info.namespace),
+        ("resource", &info.resource),
+        ("scope", scope),
+        ("url", parts.uri.path()),
+        ("user-agent", &ctx.user_agent),
+        ("verb", &info.verb),
+    ]
+    .map(|(key, value)| KeyValue::text(key, value))
+    .into()
+}
+
+async fn serve_verb(mut scope: Scope, method: &Method, body: Body) -> Result<Response, Status> {
+    let ctx = scope.ctx.clone();
+    if !ctx.info.subresource.is_empty() {
+        return subresources::serve(&scope, &ctx.info.subresource, method, body).await;
+    }
+    let kind = scope.kind;
+    let verb = verb_of(&scope, method).ok_or_else(Status::method_not_allowed)?;
     // A definition that is being deleted offers neither, but its objects are still changed: somebody takes their finalizers.
     let is_change = kind.custom.is_some() && matches!(verb, Verb::Update | Verb::Patch);
     if !kind.verbs.contains(&verb) && !is_change {

@@ -22,6 +22,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::traces::{self, KeyValue};
+
 pub use endpoint::{Endpoint, EndpointError, PostError};
 pub use kubeconfig::Kubeconfig;
 pub use tls::{Tls, TlsError};
@@ -60,12 +62,32 @@ pub enum CallError {
 pub async fn exchange(
     tls: &Tls,
     to: &Destination,
+    request: Request<Bytes>,
+    bytes_max: usize,
+) -> Result<Response<Bytes>, CallError> {
+    let (name, method) = (format!("HTTP {}", request.method()), request.method().clone());
+    // The query may hold what is nobody else's business.
+    let url = format!("https://{}{}", to.authority, request.uri().path());
+    let attributes = || {
+        vec![
+            KeyValue::text("http.request.method", method.as_str()),
+            KeyValue::text("url.full", url),
+            KeyValue::text("server.address", to.host.as_str()),
+            KeyValue::int("server.port", i64::from(to.port)),
+        ]
+    };
+    traces::request(&name, attributes, exchange_untraced(tls, to, request, bytes_max)).await
+}
+
+async fn exchange_untraced(
+    tls: &Tls,
+    to: &Destination,
     mut request: Request<Bytes>,
     bytes_max: usize,
 ) -> Result<Response<Bytes>, CallError> {
     let host = HeaderValue::from_str(&to.authority).map_err(http::Error::from)?;
     request.headers_mut().insert(HOST, host);
-    crate::traces::context::inject(request.headers_mut());
+    traces::context::inject(request.headers_mut());
     let stream = connect(tls, to).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     // The connection lives as long as the exchange: it ends with the last handle of its sender.

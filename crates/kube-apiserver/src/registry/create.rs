@@ -90,7 +90,7 @@ impl Registry {
         let encoded = encode::encode(kind, &object)?;
         let value = self.new_value(kind, encoded);
         strategy.prepare(self, &object, None).await?;
-        let entry = match self.0.store.put(&key, value, Precondition::Absent).await {
+        let entry = match self.put("Create etcd3", kind, &key, value, Precondition::Absent).await {
             Ok(entry) => entry,
             Err(error) => {
                 strategy.settle(self, None, Some(&object)).await;

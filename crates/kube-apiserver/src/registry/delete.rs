@@ -14,9 +14,10 @@ use store::{Entry, NewValue, Precondition, WriteError};
 
 use super::strategies::{self, Strategy};
 use super::{
-    Admit, Attrs, DeleteOptions, Propagation, Registry, encode, group_resource, keys, now, object, write_failed,
+    Admit, Attrs, DeleteOptions, Propagation, Registry, encode, group_resource, keys, now, object, traced, write_failed,
 };
 use crate::admission::Operation;
+use crate::traces;
 
 const TRIES: usize = 100;
 const ORPHAN: &str = "orphan";
@@ -87,7 +88,10 @@ impl Registry {
                 }
                 let encoded = encode::encode(kind, &object)?;
                 let value = self.new_value(kind, encoded);
-                let marked = match self.0.store.put(&entry.key, value, Precondition::Revision(entry.revision)).await {
+                let marked = match self
+                    .put("GuaranteedUpdate etcd3", kind, &entry.key, value, Precondition::Revision(entry.revision))
+                    .await
+                {
                     Ok(marked) => marked,
                     Err(WriteError::Conflict(_)) => return Ok(None),
                     Err(error) => return Err(write_failed(error)),
@@ -119,7 +123,8 @@ impl Registry {
     ) -> Result<bool, Status> {
         let encoded = encode::encode(kind, old)?;
         let last = NewValue::new(encoded.bytes, Some(encoded.revision_at));
-        match self.0.store.delete(&entry.key, last, Precondition::Revision(entry.revision)).await {
+        let deleted = self.0.store.delete(&entry.key, last, Precondition::Revision(entry.revision));
+        match traces::step("Delete etcd3", || traced(kind, &entry.key), deleted).await {
             Ok(_) => {
                 let strategy = strategies::of(kind);
                 strategy.deleted(self, old);

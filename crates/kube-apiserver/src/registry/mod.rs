@@ -32,10 +32,11 @@ use machinery::status::Status;
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use store::{Entry, NewValue, Revision, Store, WriteError};
+use store::{Entry, NewValue, Precondition, Revision, Store, WriteError};
 
 use crate::Config;
 use crate::apiextensions::{ConversionMetrics, KindSet, Kinds};
+use crate::traces::{self, KeyValue};
 use allocator::Allocators;
 pub use attrs::Attrs;
 pub use create::random_suffix as create_suffix;
@@ -179,6 +180,18 @@ impl Registry {
         tokio::time::sleep(LOOK_AGAIN_AFTER).await;
     }
 
+    /// Writes to the store, as a step of the request.
+    async fn put(
+        &self,
+        step: &str,
+        kind: &Kind,
+        key: &str,
+        value: NewValue,
+        precondition: Precondition,
+    ) -> Result<Arc<Entry<Attrs>>, WriteError<Attrs>> {
+        traces::step(step, || traced(kind, key), self.0.store.put(key, value, precondition)).await
+    }
+
     /// What is put in the store for an encoded object.
     fn new_value(&self, kind: &Kind, encoded: encode::Encoded) -> NewValue {
         let value = NewValue::new(encoded.bytes, Some(encoded.revision_at));
@@ -187,6 +200,15 @@ impl Registry {
             None => value,
         }
     }
+}
+
+/// What the span of a write says.
+fn traced(kind: &Kind, key: &str) -> Vec<KeyValue> {
+    vec![
+        KeyValue::text("key", key),
+        KeyValue::text("type", kind.kind),
+        KeyValue::text("resource", group_resource(kind).to_string()),
+    ]
 }
 
 fn address(kind: &Kind) -> usize {

@@ -215,7 +215,8 @@ impl Registry {
         let encoded = encode::encode(kind, &new)?;
         let value = self.new_value(kind, encoded);
         strategy.prepare(self, &new, Some(&old)).await?;
-        match self.0.store.put(&entry.key, value, Precondition::Revision(entry.revision)).await {
+        match self.put("GuaranteedUpdate etcd3", kind, &entry.key, value, Precondition::Revision(entry.revision)).await
+        {
             Ok(written) => {
                 reservation.commit();
                 strategy.settle(self, Some(&new), Some(&old)).await;

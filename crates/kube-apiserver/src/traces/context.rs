@@ -1,8 +1,11 @@
 //! Which trace something belongs to, as the header `traceparent` of W3C's Trace Context says it.
 
-use std::cell::Cell;
+use std::cell::RefCell;
+use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue};
+
+use super::export::Exporter;
 
 pub const TRACEPARENT: &str = "traceparent";
 
@@ -14,25 +17,32 @@ pub struct SpanContext {
     pub sampled: bool,
 }
 
+/// The span that work belongs to, and where spans below it go.
+#[derive(Clone)]
+pub struct Current {
+    pub context: SpanContext,
+    pub exporter: Arc<Exporter>,
+}
+
 tokio::task_local! {
     /// What the request that is being served belongs to: what is asked of others on its behalf does too.
-    pub static CURRENT: Cell<Option<SpanContext>>;
+    pub static CURRENT: RefCell<Option<Current>>;
 }
 
 /// Where the work at hand belongs, if it is traced.
-pub fn current() -> Option<SpanContext> {
-    CURRENT.try_with(Cell::get).ok().flatten()
+pub fn here() -> Option<Current> {
+    CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
 }
 
 /// From here on the request that is being served belongs there.
-pub fn set_current(context: SpanContext) {
+pub fn set_here(here: Current) {
     // Outside of requests there is nothing to be told apart.
-    let _ = CURRENT.try_with(|current| current.set(Some(context)));
+    let _ = CURRENT.try_with(|current| *current.borrow_mut() = Some(here));
 }
 
 /// Says so in the headers of a request to somebody else.
 pub fn inject(headers: &mut HeaderMap) {
-    if let Some(value) = current().and_then(|context| HeaderValue::from_str(&context.to_header()).ok()) {
+    if let Some(value) = here().and_then(|here| HeaderValue::from_str(&here.context.to_header()).ok()) {
         headers.insert(TRACEPARENT, value);
     }
 }

@@ -1,5 +1,5 @@
-//! Traces: one span for each request that is sampled, sent to an OpenTelemetry collector (`--tracing-config-file`). What is
-//! asked of webhooks for a request carries its trace on.
+//! Traces: one span for each request that is sampled and one for each of its steps, sent to an OpenTelemetry collector
+//! (`--tracing-config-file`). What is asked of webhooks for a request carries its trace on.
 //!
 //! Not everybody may say that a request belongs to their trace: whoever could would decide how much is recorded. For all but
 //! `system:masters` and `system:monitoring` a trace of its own begins, with a link to theirs.
@@ -7,6 +7,7 @@
 
 mod configuration;
 pub mod context;
+mod steps;
 mod export;
 mod otlp;
 
@@ -18,10 +19,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use configuration::{Configuration, ConfigurationError};
-use context::SpanContext;
+use context::{Current, SpanContext};
 use export::Exporter;
 use http::{HeaderMap, Method, StatusCode, Uri, Version, header};
-use otlp::{KeyValue, Link, Span, Status};
+pub use otlp::KeyValue;
+use otlp::{Link, Span, Status};
+pub use steps::{request, step, step_if};
 
 use crate::user::MASTERS_GROUP;
 use crate::{Config, RequestInfo, UserInfo};
@@ -89,7 +92,7 @@ impl Traces {
             }
         };
         let context = SpanContext { trace_id, span_id: rand::random(), sampled };
-        context::set_current(context);
+        context::set_here(Current { context, exporter: self.exporter.clone() });
         let span = sampled.then(|| Box::new(span(request, context, parent, remote.filter(|_| !may_lead))));
         Serving { span, exporter: self.exporter.clone() }
     }

@@ -155,6 +155,42 @@ async fn requests_become_spans_with_upstreams_names_and_attributes() {
 }
 
 #[tokio::test]
+async fn a_write_is_told_in_steps_below_its_span() {
+    let collector = Collector::new().await;
+    let (server, _folder) = server(&collector, 0, |_, _| {}).await;
+    let map = serde_json::json!({ "metadata": { "name": "a" } }).to_string();
+    let request = http::Request::builder()
+        .method("POST")
+        .uri("/api/v1/namespaces/default/configmaps")
+        .header("traceparent", REMOTE)
+        .header("content-type", "application/json")
+        .body(crate::body::full(map))
+        .unwrap();
+    let user = Arc::new(UserInfo::new("amy", [MASTERS_GROUP]));
+    assert_eq!(handle(server.clone(), Caller::Known(user), request).await.status(), 201);
+    finished(&server).await;
+    let all = collector.spans();
+    let named = |name: &str| all.iter().find(|span| span.name == name).unwrap_or_else(|| panic!("{name} in {all:?}"));
+    let root = named("POST /api/v1/namespaces/{:namespace}/configmaps");
+    let create = named("Create");
+    for (name, parent) in [
+        ("Authorization", root),
+        ("Create", root),
+        ("Mutating admission", create),
+        ("Validating admission", create),
+        ("Create etcd3", create),
+    ] {
+        let span = named(name);
+        assert_eq!((&span.parent_span_id, &span.trace_id), (&parent.span_id, &root.trace_id), "{name}");
+        assert!(span.start_time_unix_nano >= parent.start_time_unix_nano, "{name}");
+        assert!(span.end_time_unix_nano <= parent.end_time_unix_nano, "{name}");
+    }
+    assert_eq!((text(create, "resource"), text(create, "scope")), ("configmaps".to_owned(), "namespace".to_owned()));
+    assert_eq!(text(named("Create etcd3"), "type"), "ConfigMap");
+    assert_eq!(text(named("Mutating admission"), "operation"), "CREATE");
+}
+
+#[tokio::test]
 async fn only_the_privileged_lead_a_trace_and_decide_what_is_sampled() {
     let collector = Collector::new().await;
     let (server, _folder) = server(&collector, 0, |_, _| {}).await;
@@ -173,7 +209,8 @@ async fn only_the_privileged_lead_a_trace_and_decide_what_is_sampled() {
         http::HeaderValue::from_static(REMOTE),
     )]))
     .unwrap();
-    let spans = collector.spans();
+    let mut spans = collector.spans();
+    spans.retain(|span| span.name == "GET");
     assert_eq!(spans.len(), 2, "{spans:?}");
     for span in spans {
         assert_eq!((span.trace_id, span.parent_span_id), (remote.trace_id.to_vec(), remote.span_id.to_vec()));
@@ -218,10 +255,14 @@ async fn what_is_asked_of_webhooks_belongs_to_the_trace() {
     let traced = &[("traceparent", REMOTE)];
     assert_eq!(get(&server, &["system:monitoring"], "/version", traced).await, 200);
     finished(&server).await;
-    let span = collector.spans().remove(0);
+    let spans = collector.spans();
+    let span = spans.iter().find(|span| span.name == "HTTP POST").unwrap();
+    let around = spans.iter().find(|around| around.span_id == span.parent_span_id).unwrap();
+    assert_eq!((span.kind, around.name.as_str()), (3, "Authorization"));
+    assert!(text(span, "url.full").starts_with(&hook.url()));
     let wanted = SpanContext {
-        trace_id: span.trace_id.try_into().unwrap(),
-        span_id: span.span_id.try_into().unwrap(),
+        trace_id: span.trace_id.clone().try_into().unwrap(),
+        span_id: span.span_id.clone().try_into().unwrap(),
         sampled: true,
     };
     // Others may be asked about in between.

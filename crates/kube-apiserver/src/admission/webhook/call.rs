@@ -14,6 +14,7 @@ use super::metrics::{CALLING_ERROR, INTERNAL_ERROR, NO_ERROR, Outcome};
 use super::review::{self, Fault, Form, Question, Verdict};
 use crate::admission::Review;
 use crate::outbound::webhook::{Client, Failure};
+use crate::traces::{self, KeyValue};
 
 const TIMEOUT_SECONDS: u32 = 10;
 /// An answer holds a patch of one object, and some words.
@@ -92,16 +93,16 @@ impl Call<'_> {
         let question = Question { review, version, object, old, uid: uid.clone() }.to_json(form);
         let client =
             Client::new(&webhook.client_config, |host, port| self.credentials.of(host, port)).map_err(End::Failed)?;
-        let answer = client.post(&review.server.registry, question, self.timeout(), ANSWER_BYTES_MAX).await.map_err(
-            |failure| {
-                End::Failed(match failure {
-                    Failure::Call { reason, code } => {
-                        Failure::Call { reason: format!("failed to call webhook: {reason}"), code }
-                    }
-                    other => other,
-                })
-            },
-        )?;
+        let answered = client.post(&review.server.registry, question, self.timeout(), ANSWER_BYTES_MAX);
+        let step = if self.mutating { "Call mutating webhook" } else { "Call validating webhook" };
+        let answer = traces::step(step, || self.traced(&uid), answered).await.map_err(|failure| {
+            End::Failed(match failure {
+                Failure::Call { reason, code } => {
+                    Failure::Call { reason: format!("failed to call webhook: {reason}"), code }
+                }
+                other => other,
+            })
+        })?;
         let verdict = review::read(&answer, form, &uid, self.mutating).map_err(|fault| match fault {
             Fault::Unreadable(reason) => failed(format!("failed to call webhook: {reason}"), 503),
             Fault::Invalid(reason) => failed(format!("received invalid webhook response: {reason}"), 503),
@@ -111,6 +112,19 @@ impl Call<'_> {
         }
         verdict.warnings.iter().for_each(|warning| review.ctx.warn(warning.as_str()));
         if verdict.allowed { Ok(verdict) } else { Err(End::Refused(verdict.refusal(name))) }
+    }
+
+    /// What the span of the question says.
+    fn traced(&self, uid: &str) -> Vec<KeyValue> {
+        let (review, group) = (self.review, self.version.group_of(self.review.kind));
+        vec![
+            KeyValue::text("configuration", self.hook.configuration()),
+            KeyValue::text("webhook", self.hook.webhook().name.as_str()),
+            KeyValue::text("resource", format!("{group}/{}, Resource={}", self.version.name, review.kind.plural)),
+            KeyValue::text("subresource", review.subresource),
+            KeyValue::text("operation", review.operation.as_str()),
+            KeyValue::text("UID", uid),
+        ]
     }
 
     /// No longer than the webhook may take, nor than the request has left.
