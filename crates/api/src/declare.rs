@@ -8,17 +8,16 @@
 /// hooks!(ConfigMap, true, names::subdomain, full { validate: validate, validate_update: validate_update })
 /// ```
 ///
-/// `true`: namespaced; then the name rule; `full` or `part` says whether an update checks the whole metadata once
-/// more, as upstream's validation of the kind does (its errors then appear once more). Metadata is checked first,
-/// then the kind's own function is asked.
+/// `true`: namespaced; then the name rule; then what upstream's validation of the kind checks of the metadata in an update, after
+/// the checks that every update passes (its errors appear once more): `part` what has changed, `full` everything as well. The
+/// `generic` rules know no standard finalizers: `generic_part` what has changed, `generic_full` everything and nothing else,
+/// `generic_none` nothing. Metadata is checked first, then the kind's own function is asked.
 macro_rules! hooks {
     ($t:ty, $namespaced:expr, $name:path, $update:ident { $($hook:ident: $f:expr),* $(,)? }) => {
         {
             let mut hooks = $crate::Hooks::NONE;
-            hooks.validate = |v| $crate::erase::metadata(v, $namespaced, $name);
-            hooks.validate_update = |new, old| {
-                $crate::erase::metadata_update(new, old, $namespaced, full_rule!($update, $name))
-            };
+            hooks.validate = |v| created!($update, v, $namespaced, $name);
+            hooks.validate_update = |new, old| updated!($update, new, old, $namespaced, $name);
             hooks.validate_status_update = hooks.validate_update;
             hooks.prepare_update = |new, old| {
                 $crate::erase::keep_server_fields(new, old);
@@ -57,21 +56,21 @@ macro_rules! hook {
     };
     (validate, $t:ty, $n:expr, $name:path, $u:ident, $f:expr) => {
         |v| {
-            let mut errors = $crate::erase::metadata(v, $n, $name);
+            let mut errors = created!($u, v, $n, $name);
             errors.extend($crate::erase::check::<$t>(v, $f));
             errors
         }
     };
     (validate_update, $t:ty, $n:expr, $name:path, $u:ident, $f:expr) => {
         |new, old| {
-            let mut errors = $crate::erase::metadata_update(new, old, $n, full_rule!($u, $name));
+            let mut errors = updated!($u, new, old, $n, $name);
             errors.extend($crate::erase::compare::<$t>(new, old, $f));
             errors
         }
     };
     (validate_status_update, $t:ty, $n:expr, $name:path, $u:ident, $f:expr) => {
         |new, old| {
-            let mut errors = $crate::erase::metadata_update(new, old, $n, full_rule!($u, $name));
+            let mut errors = updated!($u, new, old, $n, $name);
             errors.extend($crate::erase::compare::<$t>(new, old, $f));
             errors
         }
@@ -81,12 +80,33 @@ macro_rules! hook {
     };
 }
 
-macro_rules! full_rule {
-    (full, $name:path) => {
-        Some($name)
+macro_rules! created {
+    (full, $v:expr, $n:expr, $name:path) => {
+        $crate::erase::metadata($v, $n, $name)
     };
-    (part, $name:path) => {
-        None
+    (part, $v:expr, $n:expr, $name:path) => {
+        $crate::erase::metadata($v, $n, $name)
+    };
+    ($generic:ident, $v:expr, $n:expr, $name:path) => {
+        $crate::erase::metadata_generic($v, $n, $name)
+    };
+}
+
+macro_rules! updated {
+    (full, $new:expr, $old:expr, $n:expr, $name:path) => {
+        $crate::erase::metadata_update($new, $old, $n, Some($name))
+    };
+    (part, $new:expr, $old:expr, $n:expr, $name:path) => {
+        $crate::erase::metadata_update($new, $old, $n, None)
+    };
+    (generic_part, $new:expr, $old:expr, $n:expr, $name:path) => {
+        $crate::erase::metadata_update_generic($new, $old, $n, None)
+    };
+    (generic_full, $new:expr, $old:expr, $n:expr, $name:path) => {
+        $crate::erase::metadata_update_again($new, $old, $n, Some($name))
+    };
+    (generic_none, $new:expr, $old:expr, $n:expr, $name:path) => {
+        $crate::erase::metadata_update_again($new, $old, $n, None)
     };
 }
 
@@ -171,7 +191,8 @@ pub mod erase {
     type Rules = (fn(&Value, bool, NameRule, &Path) -> ErrorList, fn(&Value, &Value, &Path) -> ErrorList);
 
     const BUILT_IN: Rules = (meta_validation::validate_object_meta, meta_validation::validate_object_meta_update);
-    /// Upstream keeps custom kinds, their definitions and APIServices apart from the built-in ones: finalizers need no domain.
+    /// Upstream keeps some kinds apart (custom ones, definitions, APIServices, leases, budgets, all of admission): their finalizers
+    /// need no domain.
     const GENERIC: Rules =
         (meta_validation::validate_object_meta_generic, meta_validation::validate_object_meta_update_generic);
 
@@ -196,6 +217,21 @@ pub mod erase {
         update_by(GENERIC, new, old, namespaced, rule)
     }
 
+    /// What every update passes, and the full check by the generic rules where there is a name rule; the kind itself does not look
+    /// at what has changed.
+    pub fn metadata_update_again(new: &Value, old: &Value, namespaced: bool, rule: Option<NameRule>) -> ErrorList {
+        let mut errors = every_update(new, old, namespaced);
+        errors.extend(rule.map(|rule| metadata_generic(new, namespaced, rule)).unwrap_or_default());
+        errors
+    }
+
+    fn every_update(new: &Value, old: &Value, namespaced: bool) -> ErrorList {
+        let path = Path::new("metadata");
+        let mut errors = GENERIC.0(new, namespaced, crate::names::path_segment, &path);
+        errors.extend(GENERIC.1(new, old, &path));
+        errors
+    }
+
     fn update_by(
         (full, update): Rules,
         new: &Value,
@@ -204,8 +240,7 @@ pub mod erase {
         rule: Option<NameRule>,
     ) -> ErrorList {
         let path = Path::new("metadata");
-        let mut errors = GENERIC.0(new, namespaced, crate::names::path_segment, &path);
-        errors.extend(GENERIC.1(new, old, &path));
+        let mut errors = every_update(new, old, namespaced);
         errors.extend(update(new, old, &path));
         errors.extend(rule.map(|rule| full(new, namespaced, rule, &path)).unwrap_or_default());
         errors

@@ -157,3 +157,40 @@ fn rows_of_read_tables_are_as_recorded() {
     });
     tally.report("rows read", FLOOR_READ_ROWS);
 }
+
+#[test]
+fn finalizers_need_a_domain_but_for_the_kinds_that_upstream_keeps_apart() {
+    let free = |kind: &&&crate::Kind| {
+        let mut object = json!({ "metadata": { "name": "x", "finalizers": ["plain"] } });
+        if kind.namespaced {
+            object["metadata"]["namespace"] = "n".into();
+        }
+        !kind.is_virtual && !kind.is_computed && {
+            let mut updated = object.clone();
+            updated["metadata"]["labels"] = json!({ "a": "b" });
+            let standard = |errors: machinery::field::ErrorList| {
+                errors.iter().filter(|error| error.to_string().contains("neither a standard finalizer")).count()
+            };
+            let (created, updated) =
+                (standard(kind.validate(&object)), standard(kind.validate_update(&updated, &object)));
+            assert_eq!(created == 0, updated == 0, "{}", kind.kind);
+            created == 0
+        }
+    };
+    let mut found: Vec<&str> = ALL.iter().filter(free).map(|kind| kind.kind).collect();
+    found.sort_unstable();
+    let wanted = [
+        "APIService",
+        "CustomResourceDefinition",
+        "Event",
+        "Lease",
+        "MutatingAdmissionPolicy",
+        "MutatingAdmissionPolicyBinding",
+        "MutatingWebhookConfiguration",
+        "PodDisruptionBudget",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
+        "ValidatingWebhookConfiguration",
+    ];
+    assert_eq!(found, wanted);
+}

@@ -87,7 +87,27 @@ fn canopus(arguments: Vec<OsString>) -> ExitCode {
 /// Logs what `CANOPUS_LOG` asks for, else what `filter` does.
 fn log_to_standard_error(filter: &str) {
     let filter = EnvFilter::try_from_env("CANOPUS_LOG").unwrap_or_else(|_| EnvFilter::new(filter));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    let asked = filter.to_string();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    let log = log.with_filter_reloading();
+    let handle = log.reload_handle();
+    log.init();
+    kube_apiserver::profiling::flags::offer(move |verbosity| {
+        let filter = EnvFilter::new(filter_of(verbosity, &asked));
+        if let Err(error) = handle.reload(filter) {
+            tracing::error!(%error, "failed to set the log's level");
+        }
+    });
+}
+
+/// What is logged at a verbosity of klog's: up to 3 what was asked for at the start.
+fn filter_of(verbosity: i32, asked: &str) -> &str {
+    match verbosity {
+        ..=3 => asked,
+        // What is below HTTP tells of bytes.
+        4..=5 => "debug,h2=info,hyper_util=info,rustls=info",
+        _ => "trace,h2=info,hyper_util=info,rustls=info",
+    }
 }
 
 /// Runs `work` in a runtime of its own; whether it went well becomes the exit code.

@@ -337,6 +337,12 @@ async fn dispatch(server: &Arc<Server>, context: Arc<Context>, request: http::Re
                 None => endpoints::dispatch(server, context.clone(), request).await,
             }
         }
+        None if !context.info.is_resource && profiling::flags::is_path(&context.info.path) => {
+            match profiling::flags::serve(server, &context.info.path, request).await {
+                Ok(response) => response,
+                Err(request) => endpoints::dispatch(server, context.clone(), request).await,
+            }
+        }
         None => endpoints::dispatch(server, context.clone(), request).await,
     };
     for warning in context.warnings.lock().iter() {

@@ -29,7 +29,7 @@ pub mod metrics;
 pub mod openapi;
 pub mod outbound;
 mod own_client;
-mod profiling;
+pub mod profiling;
 pub mod recent;
 pub mod registry;
 pub mod request_info;

@@ -61,12 +61,4 @@ mod tests {
             }
         }
     }
-
-    #[tokio::test]
-    async fn there_are_no_flags_to_set_at_run_time() {
-        let (server, _pki) = server().await;
-        let user = UserInfo::new("m", ["system:monitoring", "system:authenticated"]);
-        assert_eq!(call(&server, user, "GET", "/debug/flags/v", "").await.0, 403);
-        assert_eq!(call(&server, admin(), "GET", "/debug/flags/v", "").await.0, 404);
-    }
 }

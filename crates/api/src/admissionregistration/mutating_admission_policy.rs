@@ -46,7 +46,7 @@ pub static KIND: Kind = Kind {
         MutatingAdmissionPolicy,
         false,
         names::subdomain,
-        full {
+        generic_full {
             default: default,
             prepare_create: first_generation,
             validate: |new| validate(new, None),

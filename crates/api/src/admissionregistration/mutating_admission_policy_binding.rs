@@ -27,7 +27,7 @@ pub static KIND: Kind = Kind {
         MutatingAdmissionPolicyBinding,
         false,
         names::subdomain,
-        full {
+        generic_full {
             default: default,
             prepare_create: first_generation,
             validate: validate,

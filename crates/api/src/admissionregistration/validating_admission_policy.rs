@@ -55,7 +55,7 @@ pub static KIND: Kind = Kind {
         ValidatingAdmissionPolicy,
         false,
         names::subdomain,
-        full {
+        generic_full {
             default: default,
             prepare_create: strategy::create_with_status,
             validate: |new| validate(new, None),

@@ -32,7 +32,7 @@ pub static KIND: Kind = Kind {
         ValidatingAdmissionPolicyBinding,
         false,
         names::subdomain,
-        full {
+        generic_full {
             default: default,
             prepare_create: first_generation,
             validate: validate,

@@ -44,7 +44,7 @@ pub static KIND: Kind = Kind {
         ValidatingWebhookConfiguration,
         false,
         names::subdomain,
-        full {
+        generic_full {
             default: default,
             prepare_create: first_generation,
             validate: |new| validate(new, None, Strictness::V1),
@@ -76,13 +76,13 @@ fn hooks_of(configuration: &ValidatingWebhookConfiguration) -> Vec<Hook<'_>> {
 /// v1beta1 knew fewer rules.
 fn check_v1beta1(new: &Value, old: Option<&Value>) -> ErrorList {
     let Some(old) = old else {
-        let mut errors = erase::metadata(new, false, names::subdomain);
+        let mut errors = erase::metadata_generic(new, false, names::subdomain);
         errors.extend(erase::check::<ValidatingWebhookConfiguration>(new, |new| {
             validate(new, None, Strictness::V1BETA1)
         }));
         return errors;
     };
-    let mut errors = erase::metadata_update(new, old, false, Some(names::subdomain));
+    let mut errors = erase::metadata_update_again(new, old, false, Some(names::subdomain));
     errors.extend(erase::compare::<ValidatingWebhookConfiguration>(new, old, |new, old| {
         validate(new, Some(old), Strictness::V1BETA1)
     }));

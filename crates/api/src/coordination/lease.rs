@@ -42,7 +42,7 @@ pub static KIND: Kind = Kind {
         Lease,
         true,
         names::subdomain,
-        part { validate: validate, validate_update: |new, _old| validate(new) }
+        generic_part { validate: validate, validate_update: |new, _old| validate(new) }
     ),
     ..Kind::BASE
 };

@@ -61,8 +61,8 @@ pub static KIND: Kind = Kind {
     hooks: hooks!(
         PodDisruptionBudget,
         true,
-        names::subdomain,
-        part {
+        names::path_segment,
+        generic_none {
             prepare_create: strategy::create_with_status,
             prepare_update: strategy::update_spec,
             prepare_status_update: strategy::update_status,

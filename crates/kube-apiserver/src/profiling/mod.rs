@@ -3,6 +3,7 @@
 //!
 //! There is no runtime here that knows stacks, so a profile tells which threads used the processor, as the kernel counted.
 
+pub mod flags;
 mod pprof;
 mod threads;
 
