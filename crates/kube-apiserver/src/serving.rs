@@ -1,6 +1,8 @@
 //! Sockets: TLS with an optional client certificate, then HTTP/1.1 or HTTP/2, with a bound on everything that a client
 //! could drag out or pile up: connections, handshakes, headers, streams, resets.
 
+mod rest;
+
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -21,6 +23,7 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use self::rest::WithRest;
 use crate::authentication::Peer;
 use crate::authentication::x509::ClientCa;
 use crate::chain::{self, Caller};
@@ -161,7 +164,11 @@ impl Connection {
         let service = service_fn(move |request: http::Request<Incoming>| {
             let (server, peer) = (server.clone(), peer.clone());
             async move {
-                let mut request = request.map(|body| body.map_err(Into::into).boxed_unsync());
+                let is_http2 = request.version() == http::Version::HTTP_2;
+                let mut request = request.map(|body| match is_http2 {
+                    true => WithRest::new(body).map_err(Into::into).boxed_unsync(),
+                    false => body.map_err(Into::into).boxed_unsync(),
+                });
                 if let Some(address) = peer.address {
                     request.extensions_mut().insert(address);
                 }

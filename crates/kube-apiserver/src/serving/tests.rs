@@ -202,3 +202,28 @@ async fn a_requested_token_opens_what_its_account_may_and_dies_with_it() {
     assert_eq!(running.get(None, "/api", &headers, true).await.0, 401);
     running.stop().await;
 }
+
+#[tokio::test]
+async fn a_body_that_decides_nothing_may_be_sent_to_its_end() {
+    let running = Running::start().await;
+    let stream = TcpStream::connect(running.address).await.unwrap();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(running.client(None, true)));
+    let stream = connector.connect(ServerName::try_from("127.0.0.1").unwrap(), stream).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let (chunks, body) = tokio::sync::mpsc::channel::<Result<bytes::Bytes, crate::body::BoxError>>(1);
+    let body = crate::body::stream(tokio_stream::wrappers::ReceiverStream::new(body));
+    let request = http::Request::post("https://127.0.0.1/api/v1/namespaces").header("authorization", "Bearer none");
+    chunks.send(Ok("{".into())).await.unwrap();
+    let response = sender.send_request(request.body(body).unwrap()).await.unwrap();
+    assert_eq!(response.status(), 401);
+    response.into_body().collect().await.unwrap();
+    // Far more than fits into the windows: it is sent because it is read.
+    for _ in 0..32 {
+        chunks.send(Ok(vec![b' '; 64 * 1024].into())).await.unwrap();
+    }
+    drop(chunks);
+    drop(sender);
+    running.stop().await;
+}

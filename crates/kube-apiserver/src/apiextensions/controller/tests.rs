@@ -77,3 +77,39 @@ async fn a_definition_whose_objects_stay_holds_up_no_other() {
     assert_eq!(code, 200, "what is there is changed: {body}");
     until(&server, "helds", Value::is_null).await;
 }
+
+#[tokio::test]
+async fn a_scale_needs_no_version_but_a_number() {
+    let (server, _pki) = server().await;
+    let number = json!({ "type": "object", "properties": { "n": { "type": "integer" } } });
+    let definition = json!({
+        "metadata": { "name": "scaleds.example.com" },
+        "spec": {
+            "group": "example.com", "scope": "Cluster", "names": { "plural": "scaleds", "kind": "Scaled" },
+            "versions": [{
+                "name": "v1", "served": true, "storage": true,
+                "schema": { "openAPIV3Schema": { "type": "object", "properties": { "spec": number, "status": number } } },
+                "subresources": { "scale": { "specReplicasPath": ".spec.n", "statusReplicasPath": ".status.n" } },
+            }],
+        },
+    });
+    assert_eq!(send(&server, "POST", DEFINITIONS, definition).await.0, 201);
+    until(&server, "scaleds", |definition| condition(definition, "Established") == "True").await;
+    let object = json!({ "apiVersion": "example.com/v1", "kind": "Scaled", "metadata": { "name": "a" } });
+    assert_eq!(send(&server, "POST", "/apis/example.com/v1/scaleds", object).await.0, 201);
+    let path = "/apis/example.com/v1/scaleds/a/scale";
+    let said = |(code, body): (u16, Value)| (code, body["message"].as_str().unwrap_or_default().to_owned());
+    let missing = "Internal error occurred: the spec replicas field \".spec.n\" does not exist".to_owned();
+    assert_eq!(said(send(&server, "GET", path, Value::Null).await), (500, missing));
+    let empty = "the spec replicas field \".spec.n\" cannot be empty".to_owned();
+    assert_eq!(said(send(&server, "PATCH", path, json!({ "metadata": {} })).await), (400, empty));
+    let scale = |uid: &str, n: i64| {
+        let metadata = json!({ "name": "a", "uid": uid });
+        json!({ "apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": metadata, "spec": { "replicas": n } })
+    };
+    let (code, scaled) = send(&server, "PUT", path, scale("", 3)).await;
+    assert_eq!((code, &scaled["spec"]["replicas"]), (200, &json!(3)), "{scaled}");
+    let (code, reason) = said(send(&server, "PUT", path, scale("x", 4)).await);
+    assert!(code == 409 && reason.contains("Precondition failed: UID in precondition: x"), "{code} {reason}");
+    assert_eq!(send(&server, "GET", path, Value::Null).await.1["spec"]["replicas"], 3);
+}

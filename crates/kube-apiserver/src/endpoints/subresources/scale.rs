@@ -4,6 +4,7 @@ use api::{Kind, ScaleRef};
 use async_trait::async_trait;
 use http::{Method, StatusCode};
 use machinery::field::{Error, Path};
+use machinery::go_text;
 use machinery::gvk::GroupKind;
 use machinery::patch::apply::{Managed, Place, check_config};
 use machinery::schema::{self, FieldValidation};
@@ -16,11 +17,13 @@ use crate::endpoints::body::{self, Expected};
 use crate::endpoints::options::Write;
 use crate::endpoints::patch::{self, PatchType};
 use crate::endpoints::{Scope, as_admit};
-use crate::registry::{Admit, Change, Owner, Part, encode, managed_fields, object};
+use crate::registry::{Admit, Change, Owner, Part, encode, group_resource, managed_fields, object};
 use crate::{Body, Response};
 
 const SCHEMA: &str = "io.k8s.api.autoscaling.v1.Scale";
 const API_VERSION: &str = "autoscaling/v1";
+/// Stands for the number of a custom object that has none.
+const NO_REPLICAS: i64 = i32::MIN as i64;
 
 pub async fn serve(scope: &Scope, scale: &ScaleRef, method: &Method, request: Body) -> Result<Response, Status> {
     let registry = &scope.server.registry;
@@ -28,6 +31,10 @@ pub async fn serve(scope: &Scope, scale: &ScaleRef, method: &Method, request: Bo
         Method::GET | Method::HEAD => {
             let entry = registry.entry(scope.kind, &scope.namespace, &scope.name)?;
             let object = encode::in_version(scope.kind, scope.version, encode::decode(&entry.value)?)?;
+            if scope.kind.custom.is_some() && object::number(&object, &scale.spec_replicas).is_none() {
+                let field = go_text::quote(&field(scale));
+                return Err(Status::internal(format!("the spec replicas field {field} does not exist")));
+            }
             return answer(scope, &of(scale, &object));
         }
         Method::PUT => {
@@ -60,6 +67,11 @@ pub async fn serve(scope: &Scope, scale: &ScaleRef, method: &Method, request: Bo
         .await?;
     let written = encode::in_version(scope.kind, scope.version, encode::decode(&outcome.bytes)?)?;
     answer(scope, &of(scale, &written))
+}
+
+/// Where a custom kind has its number, as its definition says it.
+fn field(scale: &ScaleRef) -> String {
+    scale.spec_replicas.replace('/', ".").replace("~1", "/").replace("~0", "~")
 }
 
 fn expected() -> Expected<'static> {
@@ -155,7 +167,13 @@ impl Change for Rescale<'_> {
         let given = match &self.edit {
             Edit::Put(given) => given.clone(),
             Edit::Patch(kind, bytes, mode) => {
-                patch::patched(self.scope, *kind, bytes, of(self.scale, current), &expected(), *mode)?
+                let mut shown = of(self.scale, current);
+                // A number that is not there is none that a patch could leave as it is.
+                let is_missing = object::number(current, &self.scale.spec_replicas).is_none();
+                if is_missing && self.scope.kind.custom.is_some() {
+                    shown["spec"]["replicas"] = NO_REPLICAS.into();
+                }
+                patch::patched(self.scope, *kind, bytes, shown, &expected(), *mode)?
             }
             Edit::Apply(config, owner) => {
                 let (given, after) = self.applied(config.as_ref().map_err(Status::clone)?, owner, current)?;
@@ -165,13 +183,26 @@ impl Change for Rescale<'_> {
         };
         body::check_name(self.scope, &given)?;
         let replicas = object::number(&given, "/spec/replicas").unwrap_or(0);
+        if replicas == NO_REPLICAS {
+            let field = go_text::quote(&field(self.scale));
+            return Err(Status::bad_request(format!("the spec replicas field {field} cannot be empty")));
+        }
         if replicas < 0 {
             let spec = Path::new("spec");
             let error = Error::invalid(&spec.child("replicas"), replicas, "must be greater than or equal to 0");
             return Err(Status::invalid(&GroupKind::new("autoscaling", "Scale"), &self.scope.name, vec![error]));
         }
+        let (uid, own) = (object::uid(&given), object::uid(current));
+        if !uid.is_empty() && uid != own {
+            let reason = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {own}");
+            return Err(Status::conflict(&group_resource(self.scope.kind), &self.scope.name, &reason));
+        }
         let mut new = current.clone();
-        object::set_metadata(&mut new, "resourceVersion", given.pointer("/metadata/resourceVersion").cloned());
+        // A Scale without a version sets the number whatever the object has become.
+        let version = object::resource_version(&given);
+        if !version.is_empty() || self.scope.kind.custom.is_none() {
+            object::set_metadata(&mut new, "resourceVersion", (!version.is_empty()).then(|| version.into()));
+        }
         set_at(&mut new, &self.scale.spec_replicas, replicas.into());
         if let Some(managed) = managed {
             managed_fields::set(&mut new, &managed);
