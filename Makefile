@@ -6,6 +6,7 @@ UP_PACKAGES = containerd runc nftables conntrack mount gcc libc6-dev make
 # Tests also lead real traffic through namespaces, build images from Debian's packages and drive other clients.
 # npm and pip may be there without being Debian's.
 TEST_PACKAGES = $(UP_PACKAGES) iproute2 procps util-linux bsdutils curl openssl python3 docker-registry skopeo debian-archive-keyring \
+  etcd-server etcd-client \
   $(if $(shell command -v npm),,nodejs npm) $(if $(shell python3 -m pip --version 2>/dev/null),,python3-pip)
 
 CANOPUS = target/release/canopus

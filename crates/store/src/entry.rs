@@ -30,6 +30,8 @@ pub(crate) struct Meta {
     pub revision_at: Option<u32>,
     /// Unix seconds at which the store deletes the key by itself; 0 is never.
     pub expires_at: u64,
+    /// The value is what another server left, and nobody can read it.
+    pub malformed: bool,
 }
 
 impl<A> Entry<A> {
@@ -46,6 +48,11 @@ impl<A> Entry<A> {
     /// An entry of no store: a value that was made when it was asked for.
     pub fn unstored(key: &str, value: Bytes) -> Arc<Self> {
         Self::new(key.into(), 0, 0, value, Meta::default())
+    }
+
+    /// Whether the value is not what the store serves but what somebody left in etcd that cannot be read.
+    pub fn is_malformed(&self) -> bool {
+        self.meta.malformed
     }
 
     /// What the caller derives from the bytes, made on first use and kept as long as the entry.
@@ -228,7 +235,7 @@ mod tests {
     fn revision_is_spliced_in_and_replaced_later() {
         let (value, at) = NewValue::new(*b"{\"rv\":\"\"}", Some(7)).splice(120);
         assert_eq!((&value[..], at), (&b"{\"rv\":\"120\"}"[..], Some(7)));
-        let entry = Entry::<()>::new("k".into(), 1, 120, value, Meta { revision_at: at, expires_at: 0 });
+        let entry = Entry::<()>::new("k".into(), 1, 120, value, Meta { revision_at: at, ..Meta::default() });
         assert_eq!(&entry.value_at(99_999)[..], b"{\"rv\":\"99999\"}");
     }
 

@@ -23,6 +23,9 @@ pub enum WriteError<A> {
     /// The value could not be encrypted (whatever the transformer does); other keys are not affected.
     #[error("{0}")]
     Unsealed(Arc<str>),
+    /// etcd could not be reached or did not say in time whether it was written; in its words.
+    #[error("{0}")]
+    Unavailable(Arc<str>),
     /// One value is larger than the journal takes.
     #[error("the value has {bytes} bytes, the store takes at most {bytes_max}")]
     TooLarge {
@@ -64,6 +67,11 @@ pub enum ReadError {
     #[error("the store is closed")]
     Closed,
 }
+
+/// Why nobody can tell what the newest state is: etcd's words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BarrierError(pub Arc<str>);
 
 /// Why history was not compacted.
 #[derive(Debug, thiserror::Error)]

@@ -18,7 +18,8 @@ const RECENT_STATES: usize = 4;
 const MARK_INTERVAL: Duration = Duration::from_millis(500);
 
 pub(crate) struct History<A> {
-    /// Contiguous revisions, the first one right after `compacted`.
+    /// In the order of revisions, all after `compacted`. Not all revisions need have an event, and one may have several: in
+    /// an etcd there are the keys of others, and transactions.
     events: VecDeque<Arc<Event<A>>>,
     bytes: usize,
     checkpoints: VecDeque<Arc<Published<A>>>,
@@ -61,6 +62,11 @@ impl<A> History<A> {
         self.present = present;
     }
 
+    /// Moves the present to a revision that changed nothing here.
+    pub fn advance(&mut self, present: Arc<Published<A>>) {
+        self.present = present;
+    }
+
     /// The exact state at a revision, or what to undo for it (outside of any lock).
     pub fn find(&self, revision: Revision) -> Result<Found<A>, ReadError> {
         if revision > self.present.revision {
@@ -74,8 +80,7 @@ impl<A> History<A> {
         }
         let after = self.checkpoints.partition_point(|state| state.revision < revision);
         let base = self.checkpoints.get(after).unwrap_or(&self.present).clone();
-        // Revisions are contiguous, so an event's place follows from its revision.
-        let place = |revision: Revision| (revision - self.compacted) as usize;
+        let place = |revision: Revision| self.events.partition_point(|event| event.revision <= revision);
         let events = self.events.range(place(revision)..place(base.revision)).cloned().collect();
         Ok(Found::Undo(Undo { base, events, revision }))
     }
@@ -121,7 +126,7 @@ impl<A> History<A> {
         if revision <= self.compacted {
             return Dropped::default();
         }
-        let count = ((revision - self.compacted) as usize).min(self.events.len());
+        let count = self.events.partition_point(|event| event.revision <= revision);
         let events: Vec<_> = self.events.drain(..count).collect();
         self.bytes -= events.iter().map(|event| event.retained_bytes()).sum::<usize>();
         let old = self.checkpoints.partition_point(|state| state.revision < revision);

@@ -13,12 +13,14 @@
 //! - Preconditions are checked against the newest *sequenced* state, so writes that share one fsync see each other.
 //! - Revisions are handed out one by one and never twice for writes that anyone saw; everything a watcher gets is in
 //!   revision order, without gaps and without repeats.
+//! - With an etcd in the journal's place (etcd/) the steps up to publishing are etcd's; what readers see is made the same way.
 //! - After a failed fsync nothing is ever accepted again by this process: what the disk holds is then unknown.
 
 mod clock;
 mod committer;
 mod entry;
 mod error;
+pub mod etcd;
 mod history;
 mod index;
 pub mod journal;
@@ -33,7 +35,7 @@ mod watch;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use entry::{Entry, Event, EventKind, NewValue, Precondition, Revision};
-pub use error::{CompactError, OpenError, ReadError, WatchError, WriteError};
+pub use error::{BarrierError, CompactError, OpenError, ReadError, WatchError, WriteError};
 pub use index::{Snapshot, Totals};
 pub use options::{Options, resource_of};
 pub use stats::{Histogram, Stats};

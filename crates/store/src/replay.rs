@@ -68,7 +68,7 @@ impl<A> Replay<A> {
 
     fn entry_of(&self, record: &Record<'_>) -> Arc<Entry<A>> {
         let key = self.index.get(record.key).map_or_else(|| record.key.into(), |known| known.key.clone());
-        let meta = Meta { revision_at: record.revision_at, expires_at: record.expires_at };
+        let meta = Meta { revision_at: record.revision_at, expires_at: record.expires_at, malformed: false };
         Entry::new(key, record.create_revision, record.revision, Bytes::copy_from_slice(record.value), meta)
     }
 

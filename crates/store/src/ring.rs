@@ -91,6 +91,14 @@ impl<A> Ring<A> {
         }
     }
 
+    /// Begins anew after a gap: no reader can go on, wherever it is.
+    fn reset(&self, floor: Revision) {
+        let mut state = self.state.write();
+        state.first += state.events.len() as u64 + 1;
+        state.events.clear();
+        state.floor = floor;
+    }
+
     fn close(&self) {
         self.state.write().closed = true;
         self.changed.notify_waiters();
@@ -171,6 +179,15 @@ impl<A> Rings<A> {
         for ring in rings.values().chain([&self.all]) {
             ring.trim(revision, strict);
         }
+    }
+
+    /// Begins anew at a revision; gives back the rings whose watchers are to be woken.
+    pub fn reset(&self, revision: Revision) -> Vec<Arc<Ring<A>>> {
+        let rings = self.by_resource.write();
+        self.base.store(revision, Ordering::Release);
+        let all: Vec<_> = rings.values().chain([&self.all]).cloned().collect();
+        all.iter().for_each(|ring| ring.reset(revision));
+        all
     }
 
     pub fn close(&self) {

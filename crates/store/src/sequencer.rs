@@ -99,7 +99,7 @@ impl<A> Sequencer<A> {
         let (value, meta) = match (value, &current) {
             (Change::New { value, expires_at }, _) => {
                 let (bytes, revision_at) = value.splice(revision);
-                (bytes, Meta { revision_at, expires_at })
+                (bytes, Meta { revision_at, expires_at, malformed: false })
             }
             (Change::Current, Some(entry)) => (entry.value_at(revision), entry.meta),
             // Only a deletion asks for the current value, and a deletion of nothing was a conflict above.

@@ -140,6 +140,44 @@ impl<A: Send + Sync + 'static> Shared<A> {
         Touched(touched)
     }
 
+    /// Moves on to a revision at which nothing happened here.
+    pub fn advance(&self, revision: Revision) {
+        {
+            let mut history = self.history.lock();
+            if revision <= history.present.revision {
+                return;
+            }
+            let present = Arc::new(Published { index: history.present.index.clone(), revision });
+            history.advance(present.clone());
+            self.published.store(present);
+        }
+        self.dispatched.store(revision, Ordering::Release);
+        self.revisions.send_replace(Reached::Revision(revision));
+    }
+
+    /// Begins anew with another state: what lies between is not known, so every watch ends.
+    pub fn reset(&self, state: Published<A>) {
+        let revision = state.revision;
+        let state = Arc::new(state);
+        let old = {
+            let mut history = self.history.lock();
+            self.published.store(state.clone());
+            std::mem::replace(&mut *history, History::new(state))
+        };
+        let rings = self.rings.reset(revision);
+        self.dispatched.store(revision, Ordering::Release);
+        rings.iter().for_each(|ring| ring.changed.notify_waiters());
+        self.revisions.send_replace(Reached::Revision(revision));
+        drop(old);
+    }
+
+    /// Forgets history before a revision because that was asked for.
+    pub fn forget(&self, revision: Revision) {
+        let (dropped, compacted) = self.trim_history(&mut self.history.lock(), Some(revision));
+        self.rings_follow(compacted, Some(revision));
+        drop(dropped);
+    }
+
     fn add_expiries(&self, events: &[Arc<Event<A>>]) {
         let lives = |event: &&Arc<Event<A>>| event.kind == EventKind::Put && event.entry.meta.expires_at != 0;
         let mut new = events.iter().filter(lives).peekable();

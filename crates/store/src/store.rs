@@ -8,13 +8,14 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::committer::Committer;
+use crate::etcd::{Etcd, EtcdOptions};
 use crate::history::Found;
 use crate::journal::{Journal, Transformed};
 use crate::sequencer::{Change, Request, WriteResult};
 use crate::shared::{Reached, Shared};
 use crate::{
-    CompactError, Entry, EventKind, NewValue, OpenError, Options, Precondition, ReadError, Revision, Snapshot, Stats,
-    Watch, WriteError,
+    BarrierError, CompactError, Entry, EventKind, NewValue, OpenError, Options, Precondition, ReadError, Revision,
+    Snapshot, Stats, Watch, WriteError,
 };
 
 /// A store of keys with the bytes of their values. Clones are handles to the same store; it closes when the last one goes.
@@ -38,12 +39,22 @@ impl<A> fmt::Debug for Store<A> {
 
 struct Handle<A> {
     shared: Arc<Shared<A>>,
-    committer: Mutex<Option<std::thread::JoinHandle<()>>>,
+    /// The committer's, or the one that follows etcd.
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+    /// Where etcd is in the journal's place.
+    etcd: Option<Etcd<A>>,
 }
 
 impl<A> Handle<A> {
+    fn close(&self) {
+        self.shared.close("the store was closed");
+        if let Some(etcd) = &self.etcd {
+            etcd.end();
+        }
+    }
+
     fn join(&self) {
-        if let Some(thread) = self.committer.lock().take() {
+        if let Some(thread) = self.thread.lock().take() {
             // A panic there has been reported by the panic hook; here the thread is gone either way.
             let _ = thread.join();
         }
@@ -52,7 +63,7 @@ impl<A> Handle<A> {
 
 impl<A> Drop for Handle<A> {
     fn drop(&mut self) {
-        self.shared.close("the store was closed");
+        self.close();
         self.join();
     }
 }
@@ -81,7 +92,19 @@ impl<A: Send + Sync + 'static> Store<A> {
     }
 
     pub(crate) fn assemble(shared: Arc<Shared<A>>, thread: Option<std::thread::JoinHandle<()>>) -> Self {
-        Self { handle: Arc::new(Handle { shared, committer: Mutex::new(thread) }) }
+        Self { handle: Arc::new(Handle { shared, thread: Mutex::new(thread), etcd: None }) }
+    }
+
+    /// Follows an etcd and starts to serve when the index is complete; blocks until then.
+    pub fn open_etcd(etcd: EtcdOptions, options: Options) -> Result<Self, OpenError> {
+        let (etcd, thread) = crate::etcd::open(etcd, options)?;
+        Ok(Self {
+            handle: Arc::new(Handle {
+                shared: etcd.shared.clone(),
+                thread: Mutex::new(Some(thread)),
+                etcd: Some(etcd),
+            }),
+        })
     }
 
     fn shared(&self) -> &Arc<Shared<A>> {
@@ -118,6 +141,10 @@ impl<A: Send + Sync + 'static> Store<A> {
         if let Some(transformer) = &shared.options.transformer {
             transformer.ready(key).map_err(|reason| WriteError::Unsealed(reason.into()))?;
         }
+        if let Some(etcd) = &self.handle.etcd {
+            // Boxed, so that writes to a journal do not carry what these need.
+            return self.counted(Box::pin(etcd.write(kind, key, value, precondition)).await);
+        }
         let expires_at = value.ttl.map_or(0, |ttl| shared.options.clock.unix_seconds().saturating_add(ttl.as_secs()));
         let mut request = Some(Request { kind, key, value: Change::New { value, expires_at }, precondition });
         let answer = loop {
@@ -134,13 +161,25 @@ impl<A: Send + Sync + 'static> Store<A> {
             }
             Err(error) => Err(error),
         };
-        let counters = &shared.counters;
+        self.counted(result)
+    }
+
+    fn counted(&self, result: WriteResult<A>) -> WriteResult<A> {
+        let counters = &self.shared().counters;
         match &result {
             Err(WriteError::Conflict(_)) => drop(counters.conflicts.fetch_add(1, Ordering::Relaxed)),
             Err(WriteError::Full(_)) => drop(counters.full.fetch_add(1, Ordering::Relaxed)),
             _ => {}
         }
         result
+    }
+
+    /// Returns when whatever any server wrote before the call is published here. With a journal that is always so.
+    pub async fn barrier(&self) -> Result<(), BarrierError> {
+        match &self.handle.etcd {
+            None => Ok(()),
+            Some(etcd) => etcd.barrier().await.map_err(BarrierError),
+        }
     }
 
     /// The newest entry of a key.
@@ -213,6 +252,9 @@ impl<A: Send + Sync + 'static> Store<A> {
         if revision < compacted {
             return Err(ReadError::Compacted { oldest: compacted }.into());
         }
+        if let Some(etcd) = &self.handle.etcd {
+            return etcd.compact(revision).await;
+        }
         let (reply, answer) = oneshot::channel();
         {
             let mut sequencer = shared.sequencer.lock();
@@ -233,7 +275,7 @@ impl<A: Send + Sync + 'static> Store<A> {
 
     /// Takes no more writes, makes durable what was taken, ends the watches and lets go of the journal. Reads go on.
     pub async fn close(&self) {
-        self.shared().close("the store was closed");
+        self.handle.close();
         let handle = self.handle.clone();
         // The join waits for an fsync at most, but that is too long for an async thread.
         let _ = tokio::task::spawn_blocking(move || handle.join()).await;

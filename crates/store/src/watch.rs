@@ -19,6 +19,8 @@ pub struct Watch<A> {
     ring: Arc<Ring<A>>,
     prefix: Box<str>,
     cursor: u64,
+    /// Where it began.
+    after: Revision,
     /// Everything up to here has been delivered, or was known to the watcher before.
     revision: Revision,
     buffer: VecDeque<Arc<Event<A>>>,
@@ -30,7 +32,7 @@ impl<A> Watch<A> {
     pub(crate) fn new(shared: Arc<Shared<A>>, ring: Arc<Ring<A>>, prefix: &str, cursor: u64, after: Revision) -> Self {
         shared.counters.watchers.fetch_add(1, Ordering::Relaxed);
         let buffer = VecDeque::new();
-        Self { shared, ring, prefix: prefix.into(), cursor, revision: after, buffer, end: None, ended: false }
+        Self { shared, ring, prefix: prefix.into(), cursor, after, revision: after, buffer, end: None, ended: false }
     }
 
     /// The next event; waits for it. After an error comes `None`. Safe to drop and to call again at any time.
@@ -54,8 +56,8 @@ impl<A> Watch<A> {
     pub fn try_next(&mut self) -> Option<Result<Arc<Event<A>>, WatchError>> {
         loop {
             if let Some(event) = self.buffer.pop_front() {
-                // Events up to `revision` can still arrive if the watch began at a revision just published.
-                if event.revision > self.revision {
+                // Events up to `after` can still arrive if the watch began at a revision just published.
+                if event.revision > self.after {
                     self.revision = event.revision;
                     if event.entry.key.starts_with(&*self.prefix) {
                         return Some(Ok(event));
@@ -78,9 +80,10 @@ impl<A> Watch<A> {
         // Leading events that this watch does not deliver are passed over; the first that it does stays in the buffer.
         loop {
             while let Some(event) = self.buffer.front() {
-                if event.revision > self.revision {
+                if event.revision > self.after {
                     if event.entry.key.starts_with(&*self.prefix) {
-                        return self.revision;
+                        // Of one transaction some may have been delivered and this not.
+                        return self.revision.min(event.revision - 1);
                     }
                     self.revision = event.revision;
                 }

@@ -236,6 +236,7 @@ fn write_failed<A>(error: WriteError<A>) -> Status {
     match &error {
         WriteError::Full(reason) => Status::internal(format!("the store is full: {reason}")),
         WriteError::Unsealed(reason) => Status::internal(reason.as_ref()),
+        WriteError::Unavailable(reason) => Status::unexpected(reason.as_ref()),
         WriteError::Conflict(_) => Status::internal("the object changed while it was written"),
         WriteError::TooLarge { .. } => Status::request_entity_too_large(error.to_string()),
         WriteError::Closed(_) => Status::service_unavailable(error.to_string()),

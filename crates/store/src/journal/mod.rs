@@ -175,6 +175,12 @@ pub enum JournalError {
         /// Why.
         reason: String,
     },
+    /// The etcd that holds everything could not be read.
+    #[error("no etcd could be read: {reason}")]
+    Etcd {
+        /// Why the last attempt failed.
+        reason: String,
+    },
     /// Another process serves the folder.
     #[error("{} is in use by another server", folder.display())]
     Locked {

@@ -2,6 +2,7 @@
 
 mod basics;
 mod concurrency;
+mod etcd;
 mod faulty_disk;
 mod files;
 mod history;
