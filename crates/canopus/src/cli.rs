@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::backup::objects::Selection;
+use crate::components::EtcdFlags;
 use crate::layout::DEFAULT_ROOT_DIR;
 
 /// Kubernetes, whole, in one binary.
@@ -80,6 +81,8 @@ pub struct ClusterArgs {
     /// File that says which resources are encrypted in the store, and how; changes are taken over without a restart
     #[arg(long, value_name = "FILE")]
     pub encryption_provider_config: Option<PathBuf>,
+    #[command(flatten)]
+    pub etcd: EtcdFlags,
 }
 
 #[derive(Debug, Clone, Args)]

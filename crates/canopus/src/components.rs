@@ -26,6 +26,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::run;
 
+pub use kube_apiserver::EtcdFlags;
+
 /// Whether a component has this name.
 pub fn is_component(name: &str) -> bool {
     matches!(name, "kube-apiserver" | "kube-controller-manager" | "kube-scheduler" | "kubelet" | "kube-proxy")

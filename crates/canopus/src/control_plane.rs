@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use client::{Environment, Reflectors};
+use client::{Environment, LeaderElection, Reflectors};
 use kube::Client;
 use kube_apiserver::{Server, UserInfo};
 use kube_controller_manager::controllers::MANAGER;
@@ -16,8 +16,10 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::command_line;
+use crate::components::EtcdFlags;
 use crate::kubeconfig;
 use crate::layout::Layout;
+use crate::machine;
 use crate::pki::{Pki, Signer, Usage};
 use crate::plan::ClusterPlan;
 
@@ -58,6 +60,7 @@ impl ControlPlane {
         config.enable_bootstrap_token_auth = true;
         config.encryption_provider_config = plan.encryption_provider_config.clone();
         config.encryption_provider_config_automatic_reload = true;
+        config.etcd = plan.etcd.as_ref().map(EtcdFlags::settings).transpose()?.flatten();
         let address = SocketAddr::new(plan.bind_address, plan.secure_port);
         let listener =
             std::net::TcpListener::bind(address).with_context(|| format!("failed to listen at {address}"))?;
@@ -82,33 +85,33 @@ impl ControlPlane {
         // Controllers and scheduler look at the same pods and nodes; each writes under its own name.
         let reader = clients("generic-garbage-collector");
         let caches = Reflectors::new(reader, Environment::system(), shutdown.clone());
-        let options = kube_controller_manager::Options {
-            reflectors: Some(caches.clone()),
-            root_ca: Some(Pki::open(&layout.pki())?.authority()?),
-            sign_token: Some(token_signer(&control_plane.server)),
-            sign_certificate: Some(certificate_signer(Signer::open(
-                &layout.pki().join("ca.crt"),
-                &layout.pki().join("ca.key"),
-            )?)),
-            ..kube_controller_manager::Options::default()
-        };
-        let running = tasks.spawn({
-            let shutdown = shutdown.clone();
-            async move {
-                kube_controller_manager::run(clients, options, shutdown).await;
-                Ok(())
+        let root_ca = Pki::open(&layout.pki())?.authority()?;
+        let sign_token = token_signer(&control_plane.server);
+        let sign_certificate =
+            certificate_signer(Signer::open(&layout.pki().join("ca.crt"), &layout.pki().join("ca.key"))?);
+        let options = {
+            let caches = caches.clone();
+            move || kube_controller_manager::Options {
+                reflectors: Some(caches.clone()),
+                root_ca: Some(root_ca.clone()),
+                sign_token: Some(sign_token.clone()),
+                sign_certificate: Some(sign_certificate.clone()),
+                ..kube_controller_manager::Options::default()
             }
-        });
+        };
+        // Where there are several servers, one of them has the controllers and one the scheduler.
+        let stands = plan.etcd.is_some();
+        let manager = clients(MANAGER);
+        let work = move |stop| kube_controller_manager::run(clients.clone(), options(), stop);
+        let running = tasks.spawn(run_or_stand(stands, "kube-controller-manager", manager, shutdown.clone(), work));
         control_plane.server.components.look_at("controller-manager", is_running(running));
         let scheduler = control_plane.client("system:kube-scheduler", &[], "kube-scheduler");
-        let options = kube_scheduler::Options { caches_are_shared: true, ..kube_scheduler::Options::default() };
-        let running = tasks.spawn({
-            let shutdown = shutdown.clone();
-            async move {
-                kube_scheduler::run(scheduler, caches, options, shutdown).await;
-                Ok(())
-            }
-        });
+        let candidate = scheduler.clone();
+        let work = move |stop| {
+            let options = kube_scheduler::Options { caches_are_shared: true, ..kube_scheduler::Options::default() };
+            kube_scheduler::run(scheduler.clone(), caches.clone(), options, stop)
+        };
+        let running = tasks.spawn(run_or_stand(stands, "kube-scheduler", candidate, shutdown.clone(), work));
         control_plane.server.components.look_at("scheduler", is_running(running));
         Ok(control_plane)
     }
@@ -119,6 +122,29 @@ impl ControlPlane {
         let user = UserInfo { name: name.to_owned(), groups, ..UserInfo::default() };
         client(&self.server, user, component)
     }
+}
+
+/// Runs a component, at once or whenever this process holds its Lease. Who loses the Lease stands for it again: the API
+/// server beside it goes on.
+async fn run_or_stand<F: Future<Output = ()>>(
+    stands: bool,
+    component: &str,
+    client: Client,
+    shutdown: CancellationToken,
+    work: impl Fn(CancellationToken) -> F,
+) -> Result<()> {
+    if !stands {
+        work(shutdown).await;
+        return Ok(());
+    }
+    let identity = format!("{}_{:032x}", machine::host_name()?, rand::random::<u128>());
+    while !shutdown.is_cancelled() {
+        let election = LeaderElection::new(component, identity.clone());
+        if election.run(client.clone(), Environment::system(), shutdown.clone(), &work).await.is_err() {
+            tracing::warn!(component, "lost the lease, standing for it again");
+        }
+    }
+    Ok(())
 }
 
 fn client(server: &Arc<Server>, user: UserInfo, component: &str) -> Client {

@@ -9,6 +9,7 @@ use network::config::{NetworkConfig, Subnet};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::{ClusterArgs, NodeArgs};
+use crate::components::EtcdFlags;
 use crate::layout::{DEFAULT_ROOT_DIR, Layout};
 use crate::machine;
 
@@ -28,6 +29,9 @@ pub struct ClusterPlan {
     pub token_auth_file: Option<std::path::PathBuf>,
     #[serde(default)]
     pub encryption_provider_config: Option<std::path::PathBuf>,
+    /// An etcd that several servers share, in the place of the embedded store.
+    #[serde(default)]
+    pub etcd: Option<EtcdFlags>,
 }
 
 /// A node of a cluster.
@@ -73,6 +77,7 @@ impl ClusterPlan {
                 .as_deref()
                 .map(std::path::absolute)
                 .transpose()?,
+            etcd: arguments.etcd.settings()?.is_some().then(|| arguments.etcd.clone()),
         })
     }
 

@@ -343,6 +343,14 @@ async fn dispatch(server: &Arc<Server>, context: Arc<Context>, request: http::Re
                 Err(request) => endpoints::dispatch(server, context.clone(), request).await,
             }
         }
+        None if is_health(&context.info.path) && matches!(*request.method(), Method::GET | Method::HEAD) => {
+            let query = request.uri().query().unwrap_or_default().to_owned();
+            // It may have to be found out.
+            match server.health.serve(&context.info.path, &query).await {
+                Some(response) => response,
+                None => endpoints::dispatch(server, context.clone(), request).await,
+            }
+        }
         None => endpoints::dispatch(server, context.clone(), request).await,
     };
     for warning in context.warnings.lock().iter() {
@@ -380,8 +388,7 @@ fn own_path(server: &Server, context: &Context, request: &http::Request<Body>) -
             response.headers_mut().insert(header::CACHE_CONTROL, caching);
             Some(response)
         }
-        path => zpages::serve(server, path, request.headers(), context.received)
-            .or_else(|| server.health.serve(path, request.uri().query().unwrap_or_default())),
+        path => zpages::serve(server, path, request.headers(), context.received),
     }
 }
 

@@ -13,6 +13,7 @@ use http::Request;
 use machinery::go_text::quote;
 use parking_lot::Mutex;
 
+use crate::health::Probe;
 use crate::outbound::tls::Roots;
 use crate::outbound::{self, Destination, Tls};
 
@@ -33,12 +34,12 @@ type Check = Arc<dyn Fn() -> BoxFuture<'static, Finding> + Send + Sync>;
 pub struct Components(Mutex<BTreeMap<String, Check>>);
 
 impl Components {
-    pub fn new(store: impl Fn() -> Result<(), String> + Send + Sync + 'static) -> Self {
+    pub fn new(store: Probe) -> Self {
         let components = Self(Mutex::default());
         for (name, port) in [SCHEDULER, CONTROLLER_MANAGER] {
             components.insert(name, Arc::new(move || ask(port).boxed()));
         }
-        components.look_at(STORE, store);
+        components.insert(STORE, Arc::new(move || store().map(|found| found.map(|()| "ok".to_owned())).boxed()));
         components
     }
 

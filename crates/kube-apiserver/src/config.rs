@@ -115,6 +115,8 @@ pub struct Config {
     pub encryption_provider_config: Option<PathBuf>,
     /// Whether a change of that file is taken over while the server runs.
     pub encryption_provider_config_automatic_reload: bool,
+    /// The etcd that holds everything, in the place of a journal.
+    pub etcd: Option<crate::etcd::Etcd>,
     /// The folder of the journal; `None` keeps everything in memory (tests).
     pub store_dir: Option<PathBuf>,
     pub quota_backend_bytes: u64,
@@ -188,6 +190,7 @@ impl Config {
             flags: BTreeMap::new(),
             encryption_provider_config: None,
             encryption_provider_config_automatic_reload: false,
+            etcd: None,
             store_dir,
             quota_backend_bytes: 2 * 1024 * 1024 * 1024,
             history: Duration::from_secs(300),

@@ -4,13 +4,38 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, join_all};
 use http::StatusCode;
+use store::Store;
 
+use crate::registry::Attrs;
 use crate::request_info::query_pairs;
 use crate::{Response, body};
 
-type Probe = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
+/// Looks at something; may take its time, within bounds of its own.
+pub type Probe = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+
+/// Whether the newest state of the store can be told within a time: of a journal that it takes writes, of an etcd that a
+/// quorum answers and this server follows.
+pub fn store_probe(store: &Store<Attrs>, timeout: Duration) -> Probe {
+    let store = store.clone();
+    Arc::new(move || {
+        let store = store.clone();
+        async move {
+            if let Some(reason) = store.stats().closed {
+                return Err(reason.to_string());
+            }
+            match tokio::time::timeout(timeout, store.barrier()).await {
+                Ok(passed) => passed.map_err(|error| error.to_string()),
+                Err(_) => Err("error getting data from etcd: context deadline exceeded".to_owned()),
+            }
+        }
+        .boxed()
+    })
+}
 
 /// All checks, in the order in which they are listed.
 #[derive(Default)]
@@ -39,7 +64,11 @@ impl Hook {
 
 impl Health {
     pub fn check(&mut self, name: &'static str, probe: impl Fn() -> Result<(), String> + Send + Sync + 'static) {
-        self.0.push(Check { name, readiness_only: false, probe: Box::new(probe) });
+        self.add(name, false, at_once(probe));
+    }
+
+    pub fn add(&mut self, name: &'static str, readiness_only: bool, probe: Probe) {
+        self.0.push(Check { name, readiness_only, probe });
     }
 
     pub fn readiness_check(
@@ -47,7 +76,7 @@ impl Health {
         name: &'static str,
         probe: impl Fn() -> Result<(), String> + Send + Sync + 'static,
     ) {
-        self.0.push(Check { name, readiness_only: true, probe: Box::new(probe) });
+        self.add(name, true, at_once(probe));
     }
 
     pub fn hook(&mut self, name: &'static str) -> Hook {
@@ -58,12 +87,12 @@ impl Health {
     }
 
     /// Whether `/readyz` would say yes.
-    pub fn is_ready(&self) -> bool {
-        self.0.iter().all(|check| (check.probe)().is_ok())
+    pub async fn is_ready(&self) -> bool {
+        join_all(self.0.iter().map(|check| (check.probe)())).await.iter().all(Result::is_ok)
     }
 
     /// The answer when `path` is one of the three or a check below them.
-    pub fn serve(&self, path: &str, query: &str) -> Option<Response> {
+    pub async fn serve(&self, path: &str, query: &str) -> Option<Response> {
         let (group, name) = match path.trim_start_matches('/').split_once('/') {
             Some((group, name)) => (group, name),
             None => (path.trim_start_matches('/'), ""),
@@ -75,12 +104,12 @@ impl Health {
         };
         let checks = self.0.iter().filter(|check| readiness || !check.readiness_only);
         if name.is_empty() {
-            return Some(all(group, checks, query));
+            return Some(all(group, checks, query).await);
         }
         let mut checks = checks;
         Some(match checks.find(|check| check.name == name) {
             None => body::text(StatusCode::NOT_FOUND, "404 page not found\n"),
-            Some(check) => match (check.probe)() {
+            Some(check) => match (check.probe)().await {
                 Ok(()) => body::text(StatusCode::OK, "ok"),
                 Err(error) => {
                     body::text(StatusCode::INTERNAL_SERVER_ERROR, format!("internal server error: {error}\n"))
@@ -90,19 +119,29 @@ impl Health {
     }
 }
 
-fn all<'a>(group: &str, checks: impl Iterator<Item = &'a Check>, query: &str) -> Response {
+/// A look that takes no time.
+fn at_once(probe: impl Fn() -> Result<(), String> + Send + Sync + 'static) -> Probe {
+    Arc::new(move || std::future::ready(probe()).boxed())
+}
+
+async fn all<'a>(group: &str, checks: impl Iterator<Item = &'a Check>, query: &str) -> Response {
     let mut excluded: Vec<String> =
         query_pairs(query).filter(|(key, _)| key == "exclude").map(|(_, value)| value).collect();
     let verbose = query_pairs(query).any(|(key, _)| key == "verbose");
     let (mut lines, mut failed) = (String::new(), Vec::new());
-    for check in checks {
-        let name = check.name;
+    let is_excluded = |check: &Check| excluded.iter().any(|other| other == check.name);
+    let probed = checks.map(|check| async {
+        let found = if is_excluded(check) { Ok(()) } else { (check.probe)().await };
+        (check.name, found)
+    });
+    let probed: Vec<(&str, Result<(), String>)> = join_all(probed).await;
+    for (name, found) in probed {
         if excluded.iter().any(|other| other == name) {
             excluded.retain(|other| other != name);
             lines += &format!("[+]{name} excluded: ok\n");
             continue;
         }
-        match (check.probe)() {
+        match found {
             Ok(()) => lines += &format!("[+]{name} ok\n"),
             Err(error) => {
                 // Whoever may ask is not always whoever may know why.
@@ -133,7 +172,7 @@ mod tests {
     use super::*;
 
     async fn get(health: &Health, path: &str, query: &str) -> (u16, String) {
-        let response = health.serve(path, query).unwrap();
+        let response = health.serve(path, query).await.unwrap();
         let code = response.status().as_u16();
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
         (code, String::from_utf8(bytes.to_vec()).unwrap())
@@ -152,7 +191,7 @@ mod tests {
             get(&health, "/livez/poststarthook/rbac/bootstrap-roles", "").await,
             (500, "internal server error: not finished\n".to_owned())
         );
-        assert!(!health.is_ready());
+        assert!(!health.is_ready().await);
         let query = "exclude=poststarthook/rbac/bootstrap-roles&exclude=x&verbose";
         let lines = "[+]ping ok\n[+]poststarthook/rbac/bootstrap-roles excluded: ok\n\
             warn: some health checks cannot be excluded: no matches for \"x\"\nlivez check passed\n";
@@ -165,6 +204,6 @@ mod tests {
             (200, 4, true)
         );
         assert_eq!(get(&health, "/livez/shutdown", "").await.0, 404, "shutting down is not a reason to be restarted");
-        assert!(health.serve("/metrics", "").is_none());
+        assert!(health.serve("/metrics", "").await.is_none());
     }
 }

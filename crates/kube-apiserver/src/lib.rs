@@ -20,6 +20,7 @@ pub mod connect;
 pub mod context;
 pub mod discovery;
 mod encryption_config;
+pub mod etcd;
 pub mod endpoints;
 pub mod flowcontrol;
 mod follow;

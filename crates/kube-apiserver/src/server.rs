@@ -24,8 +24,9 @@ use crate::chain::Limits;
 use crate::components::Components;
 use crate::connect::{Backends, BackendsError};
 use crate::encryption_config;
+use crate::etcd;
 use crate::flowcontrol::{self, FlowControl};
-use crate::health::{Health, Hook};
+use crate::health::{self, Health, Hook};
 use crate::metrics::Metrics;
 use crate::registry::{self, Attrs, Registry};
 use crate::service_addresses;
@@ -76,6 +77,8 @@ struct Hooks {
 pub enum StartError {
     #[error("failed to open the journal")]
     Journal(#[source] store::journal::JournalError),
+    #[error(transparent)]
+    Etcd(#[from] etcd::EtcdError),
     #[error("failed to open the store")]
     Store(#[source] store::OpenError),
     #[error(transparent)]
@@ -145,10 +148,11 @@ impl Server {
 
         let mut health = Health::default();
         health.check("ping", || Ok(()));
-        // The name is upstream's for the store, whatever is behind it.
-        let store = registry.store().clone();
-        let is_open = move || store.stats().closed.map_or(Ok(()), |reason| Err(reason.to_string()));
-        health.check("etcd", is_open.clone());
+        // The names are upstream's for the store, whatever is behind it.
+        let etcd = config.etcd.clone().unwrap_or_else(|| etcd::Etcd::new(Vec::new()));
+        let is_well = health::store_probe(registry.store(), etcd.healthcheck_timeout);
+        health.add("etcd", false, is_well.clone());
+        health.add("etcd-readiness", true, health::store_probe(registry.store(), etcd.readycheck_timeout));
         if let Some(encryption) = encryption.clone() {
             health.check("kms-providers", move || encryption.healthy());
         }
@@ -174,7 +178,7 @@ impl Server {
             admission: Arc::new(Chain::open(&config)?),
             tokens,
             health,
-            components: Components::new(is_open),
+            components: Components::new(is_well),
             audit: Audit::open(&config, metrics.audit().clone())?,
             traces: Traces::open(&config)?,
             metrics,
@@ -199,6 +203,9 @@ impl Server {
             registry::initial::create(self).await.map_err(StartError::SystemObjects)?;
             service_addresses::start(self.clone()).await.map_err(StartError::SystemObjects)?;
             self.hooks.system_objects.done();
+            if self.config.etcd.is_some() {
+                tokio::spawn(etcd::follow_allocations(self.clone()));
+            }
             if let Some(hook) = &self.hooks.flow {
                 flowcontrol::keep_objects(self.clone()).await.map_err(StartError::FlowControl)?;
                 hook.done();
@@ -259,7 +266,14 @@ impl Server {
                 traces.flush(within).await
             }
         };
-        tokio::join!(audit, traces);
+        let leave = async {
+            match tokio::time::timeout(within, registry::initial::leave(&self.registry)).await {
+                Ok(Ok(())) => {}
+                // Its lease ends by itself.
+                _ => tracing::warn!("failed to take this server's address out of the endpoints"),
+            }
+        };
+        tokio::join!(audit, traces, leave);
         started
     }
 
@@ -288,18 +302,21 @@ impl Server {
 }
 
 fn open_registry(config: &Config, encryption: Option<Arc<Encryption>>) -> Result<Registry, StartError> {
+    let options = store::Options {
+        history: config.history,
+        quota_bytes: if config.etcd.is_some() { 0 } else { config.quota_backend_bytes },
+        transformer: encryption.clone().map(|encryption| encryption as Arc<dyn store::journal::Transformer>),
+        ..store::Options::default()
+    };
+    if let Some(etcd) = &config.etcd {
+        return Registry::open(etcd::open(etcd, options)?, config).map_err(StartError::Registry);
+    }
     let journal: Box<dyn store::journal::Journal> = match &config.store_dir {
         Some(folder) => {
             let wal = store::journal::Wal::open(folder, encryption_config::wal_options(encryption.is_some()));
             Box::new(wal.map_err(StartError::Journal)?)
         }
         None => Box::new(store::journal::Memory::default()),
-    };
-    let options = store::Options {
-        history: config.history,
-        quota_bytes: config.quota_backend_bytes,
-        transformer: encryption.map(|encryption| encryption as Arc<dyn store::journal::Transformer>),
-        ..store::Options::default()
     };
     let store = Store::<Attrs>::open(journal, options).map_err(StartError::Store)?;
     Registry::open(store, config).map_err(StartError::Registry)

@@ -9,6 +9,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose
 use serde_json::Value;
 use tower::Service as _;
 
+use crate::etcd::Etcd;
 use crate::{Config, Server, UserInfo};
 
 /// A folder with an authority and what it signed.
@@ -82,8 +83,18 @@ impl Pki {
         self.write(&format!("{name}.key"), &leaf.key.serialize_pem());
     }
 
+    /// Of a server with a store of its own: in memory, or in the etcd that `TEST_ETCD_SERVERS` names, below a prefix of its own.
     pub(crate) fn config(&self) -> Config {
-        Config::new(self.path(), None)
+        let mut config = Config::new(self.path(), None);
+        if let Ok(servers) = std::env::var("TEST_ETCD_SERVERS") {
+            let mut etcd = Etcd::new(vec![servers]);
+            etcd.prefix = format!("/{}", uuid::Uuid::new_v4());
+            if let Ok(media_type) = std::env::var("TEST_STORAGE_MEDIA_TYPE") {
+                etcd.storage_media_type = media_type.parse().unwrap();
+            }
+            config.etcd = Some(etcd);
+        }
+        config
     }
 }
 

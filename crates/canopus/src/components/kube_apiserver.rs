@@ -2,6 +2,7 @@
 
 mod audit;
 mod authorization;
+mod etcd;
 mod oidc;
 
 use std::net::{IpAddr, SocketAddr};
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::audit::Audit;
 use self::authorization::Authorization;
+pub use self::etcd::EtcdFlags;
 use self::oidc::Oidc;
 use super::{Component, flags};
 use crate::{command_line, machine, pki};
@@ -181,9 +183,8 @@ pub struct Flags {
     /// Folder of the embedded store
     #[arg(long, value_name = "DIR", default_value = "/var/lib/canopus/store")]
     data_dir: PathBuf,
-    /// Not there yet: the store is embedded
-    #[arg(long, value_name = "URLS", value_delimiter = ',')]
-    etcd_servers: Vec<String>,
+    #[command(flatten)]
+    etcd: EtcdFlags,
 
     /// Number for the log level verbosity
     #[arg(short = 'v', long = "v", value_name = "LEVEL", default_value_t = 0)]
@@ -214,11 +215,6 @@ impl Component for Flags {
 impl Flags {
     /// Upstream's checks, then the server's configuration. The certificate is made where none is given.
     fn into_config(self) -> Result<Config> {
-        if !self.etcd_servers.is_empty() {
-            bail!(
-                "--etcd-servers is not supported yet: the API server keeps its data in its own store, see --data-dir"
-            );
-        }
         if self.service_account_issuer.is_empty() {
             bail!("service-account-issuer is a required flag");
         }
@@ -236,6 +232,7 @@ impl Flags {
             _ => self_signed(&self.cert_dir, advertise_address)?,
         };
         let mut config = Config::new(&self.cert_dir, Some(self.data_dir));
+        config.etcd = self.etcd.settings()?;
         config.flags = command_line::remembered();
         config.bind_address = self.bind_address;
         config.secure_port = self.secure_port;
@@ -319,6 +316,29 @@ mod tests {
 
     fn config(more: &[&str]) -> Result<Config> {
         Flags::try_parse_from(REQUIRED.iter().chain(more))?.into_config()
+    }
+
+    #[test]
+    fn several_servers_share_an_etcd() {
+        assert!(config(&[]).unwrap().etcd.is_none());
+        let etcd = config(&[
+            "--etcd-servers=https://a:2379,https://b:2379",
+            "--etcd-cafile=/ca",
+            "--etcd-prefix=/other",
+            "--etcd-compaction-interval=0s",
+            "--etcd-healthcheck-timeout=3s",
+            "--storage-media-type=application/json",
+            "--lease-reuse-duration-seconds=5",
+        ]);
+        let etcd = etcd.unwrap().etcd.unwrap();
+        assert_eq!(etcd.servers, ["https://a:2379", "https://b:2379"]);
+        assert_eq!((etcd.ca_file, etcd.prefix.as_str()), (Some("/ca".into()), "/other"));
+        assert_eq!((etcd.compaction_interval, etcd.lease_reuse_duration), (Duration::ZERO, Duration::from_secs(5)));
+        assert_eq!(
+            (etcd.healthcheck_timeout, etcd.readycheck_timeout),
+            (Duration::from_secs(3), Duration::from_secs(2))
+        );
+        assert_eq!(etcd.storage_media_type, kube_apiserver::etcd::MediaType::Json);
     }
 
     #[test]
@@ -408,7 +428,10 @@ mod tests {
     #[test]
     fn what_cannot_be_served_is_refused() {
         let refused = |more: &[&str]| config(more).unwrap_err().to_string();
-        assert!(refused(&["--etcd-servers=https://127.0.0.1:2379"]).contains("--etcd-servers is not supported yet"));
+        let etcd = "--etcd-servers=https://127.0.0.1:2379";
+        assert!(refused(&[etcd, "--etcd-keyfile=/k"]).contains("--etcd-certfile and --etcd-keyfile come together"));
+        assert!(refused(&[etcd, "--etcd-prefix=registry"]).contains("is no path below /"));
+        assert!(refused(&["--storage-media-type=text/plain"]).contains("allowed values: application/json"));
         assert!(refused(&["--service-cluster-ip-range=nonsense"]).contains("not a range of service addresses"));
         let without_issuer = Flags::try_parse_from(["kube-apiserver"]).unwrap().into_config();
         assert_eq!(without_issuer.unwrap_err().to_string(), "service-account-issuer is a required flag");

@@ -152,8 +152,7 @@ impl Cluster {
     pub fn kubectl(&self, name: &str, program: &[&Path], namespace: &str) -> Kubectl<'_> {
         let kubeconfig = self.root().join(format!("{name}.conf"));
         std::fs::copy(self.admin_conf(), &kubeconfig).unwrap();
-        let kubectl =
-            Kubectl { cluster: self, program: program.iter().map(|part| part.to_path_buf()).collect(), kubeconfig };
+        let kubectl = Kubectl::new(self, program, kubeconfig);
         kubectl.ok(&["create", "namespace", namespace]);
         kubectl.ok(&["config", "set-context", "--current", &format!("--namespace={namespace}")]);
         kubectl
@@ -227,6 +226,13 @@ pub struct Kubectl<'a> {
     pub cluster: &'a Cluster,
     program: Vec<PathBuf>,
     kubeconfig: PathBuf,
+}
+
+impl<'a> Kubectl<'a> {
+    /// A client by a kubeconfig that is there.
+    pub fn new(cluster: &'a Cluster, program: &[&Path], kubeconfig: PathBuf) -> Self {
+        Self { cluster, program: program.iter().map(|part| part.to_path_buf()).collect(), kubeconfig }
+    }
 }
 
 impl Kubectl<'_> {

@@ -13,4 +13,5 @@ mod process_life;
 mod bad_input;
 mod arrangements;
 mod components;
+mod etcd;
 mod recordings;

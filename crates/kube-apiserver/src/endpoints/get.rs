@@ -7,13 +7,18 @@ use machinery::status::Status;
 use super::Scope;
 use crate::Response;
 
-pub fn serve(scope: &Scope) -> Result<Response, Status> {
+pub async fn serve(scope: &Scope) -> Result<Response, Status> {
     let version = scope.query.get("resourceVersion").unwrap_or_default();
     let wanted = match version {
         "" => 0,
         text => text.parse::<u64>().map_err(|_| invalid_version(text))?,
     };
-    let current = scope.server.registry.store().revision();
+    let store = scope.server.registry.store();
+    if wanted > store.revision() {
+        // Another server may be ahead of this one.
+        scope.server.registry.barrier().await?;
+    }
+    let current = store.revision();
     if wanted > current {
         return Err(Status::future_revision(wanted, current));
     }

@@ -16,7 +16,7 @@ use super::media::{Encoding, Output, is_a_list};
 use super::options::{List, VersionMatch};
 use super::selector::Selector;
 use super::{Scope, continue_token, get, protobuf};
-use crate::registry::{Attrs, encode, keys};
+use crate::registry::{Attrs, encode, keys, readable};
 use crate::table::{self, Include};
 use crate::{Response, body};
 
@@ -98,7 +98,7 @@ pub async fn read(scope: &Scope, options: &List, selector: &Selector) -> Result<
         let entry = snapshot.get(&key).filter(|entry| is_after && selector.matches(entry)).cloned();
         return Ok(Page { entries: entry.into_iter().collect(), revision, next: None, remaining: None });
     }
-    let mut entries = Vec::new();
+    let mut entries: Vec<Arc<Entry<Attrs>>> = Vec::new();
     let mut range = snapshot.range(&prefix, start_after.as_deref());
     let mut more = false;
     for entry in range.by_ref() {
@@ -106,6 +106,7 @@ pub async fn read(scope: &Scope, options: &List, selector: &Selector) -> Result<
             more = true;
             break;
         }
+        readable(entry)?;
         if selector.matches(entry) {
             entries.push(entry.clone());
         }

@@ -158,6 +158,7 @@ async fn resource(
         ctx.warn(warning);
     }
     if CONNECT.contains(&info.subresource.as_str()) && kind.subresource(&info.subresource).is_some() {
+        server.registry.barrier().await?;
         return crate::connect::dispatch(server, ctx.clone(), request).await;
     }
     if info.parts.len() > 3 {
@@ -227,6 +228,10 @@ fn traced(ctx: &Context, parts: &http::request::Parts) -> Vec<KeyValue> {
 
 async fn serve_verb(mut scope: Scope, method: &Method, body: Body) -> Result<Response, Status> {
     let ctx = scope.ctx.clone();
+    if !chooses_freshness(&scope, method) {
+        // What is read before a write, or with no version named, is the newest state of the whole cluster.
+        scope.server.registry.barrier().await?;
+    }
     if !ctx.info.subresource.is_empty() {
         return subresources::serve(&scope, &ctx.info.subresource, method, body).await;
     }
@@ -240,7 +245,7 @@ async fn serve_verb(mut scope: Scope, method: &Method, body: Body) -> Result<Res
     match verb {
         Verb::Get if kind.is_computed => computed::get(&scope).await,
         Verb::List if kind.is_computed => computed::list(&scope).await,
-        Verb::Get => get::serve(&scope),
+        Verb::Get => get::serve(&scope).await,
         Verb::List => list::serve(&scope).await,
         Verb::Watch => {
             // A legacy watch of one object selects it by name.
@@ -254,6 +259,16 @@ async fn serve_verb(mut scope: Scope, method: &Method, body: Body) -> Result<Res
         Verb::Delete => delete::serve(&scope, body).await,
         Verb::DeleteCollection => delete::serve_collection(&scope, body).await,
     }
+}
+
+/// Whether a request reads what is at hand, or what was there at a revision: it says how fresh it wants things. What is
+/// answered and not kept is answered from what is at hand too.
+fn chooses_freshness(scope: &Scope, method: &Method) -> bool {
+    if scope.kind.is_virtual || scope.kind.is_computed {
+        return true;
+    }
+    let given = |key: &str| scope.query.get(key).is_some_and(|value| !value.is_empty());
+    matches!(*method, Method::GET | Method::HEAD) && given("resourceVersion") && !given("continue")
 }
 
 /// The answer to a verb that the kind does not have.

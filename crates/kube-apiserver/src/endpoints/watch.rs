@@ -28,7 +28,7 @@ use super::options::List;
 use super::protobuf;
 use super::selector::Selector;
 use crate::metrics::WatchCounters;
-use crate::registry::{Attrs, encode, keys, object};
+use crate::registry::{Attrs, encode, keys, object, readable};
 use crate::table::{self, Include};
 use crate::{BoxError, Response, body};
 
@@ -288,6 +288,7 @@ struct Encoder {
 impl Encoder {
     /// An event of a stored object; `revision` takes the place of its own resourceVersion when given.
     fn event(&mut self, kind: &str, entry: &Entry<Attrs>, revision: Option<u64>) -> Result<Bytes, Status> {
+        readable(entry)?;
         let stored = &entry.value;
         if matches!(self.scope.output, Output::Object) && revision.is_none() {
             if !self.is_protobuf() {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::{Registry, initial};
+use crate::etcd::master_leases;
 
 /// How often the server's own objects are looked after.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -32,6 +33,7 @@ impl Registry {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(wait) => {}
+                () = master_leases::change(&self) => {}
             }
         }
     }

@@ -41,7 +41,12 @@ pub fn canonicalize(kind: &Kind, object: &mut Value) {
 
 /// Encodes a canonical object for the store; a resourceVersion in it is left out in favour of the place for the new one.
 pub fn encode(kind: &Kind, object: &Value) -> Result<Encoded, Status> {
-    let mut bytes = prefix_of(kind.kind, &api_version(kind, object)).into_bytes();
+    encode_as(kind.kind, &api_version(kind, object), object)
+}
+
+/// The same for a kind that nobody has declared.
+pub fn encode_as(kind: &str, api_version: &str, object: &Value) -> Result<Encoded, Status> {
+    let mut bytes = prefix_of(kind, api_version).into_bytes();
     let mut revision_at = None;
     let fields = object.as_object().into_iter().flatten().filter(|(key, _)| *key != "kind" && *key != "apiVersion");
     for (key, value) in fields {

@@ -1,6 +1,7 @@
 //! The objects that every cluster has: the system's namespaces, its priority classes, and the Service `kubernetes` with the
 //! address at which this server can be reached.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use machinery::status::Status;
@@ -8,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{NoAdmission, Part, Registry, Replace, WriteOptions, object};
 use crate::Server;
+use crate::etcd::master_leases;
 
 const NAMESPACES: [&str; 4] = ["kube-system", "kube-public", "kube-node-lease", "default"];
 const SERVICE: &str = "kubernetes";
@@ -79,13 +81,42 @@ async fn ensure(registry: &Registry, group: &str, plural: &str, mut object: Valu
     }
 }
 
-/// Keeps the Service's endpoints at the advertised address.
+/// Keeps the Service's endpoints at the advertised address, or at those of all servers where there are several.
 pub(super) async fn reconcile_endpoints(registry: &Registry) -> Result<(), Status> {
     let address = registry.config().advertise_address;
     if address.is_loopback() || address.is_unspecified() {
         // Not an address that anybody else could use: a server on its own, as in tests, publishes none.
         return Ok(());
     }
+    let mut addresses: Vec<String> = vec![address.to_string()];
+    if registry.config().etcd.is_some() {
+        master_leases::renew(registry, address).await?;
+        addresses = others(registry, address).map(|other| other.to_string()).chain(addresses).collect();
+    }
+    publish(registry, address, addresses).await
+}
+
+/// The server goes: its address is no longer given to anybody.
+pub async fn leave(registry: &Registry) -> Result<(), Status> {
+    let address = registry.config().advertise_address;
+    if registry.config().etcd.is_none() || address.is_loopback() || address.is_unspecified() {
+        return Ok(());
+    }
+    master_leases::remove(registry, address).await?;
+    let others: Vec<String> = others(registry, address).map(|other| other.to_string()).collect();
+    // The last one leaves its address: whoever comes next puts it right, and nobody is helped by none at all.
+    if others.is_empty() { Ok(()) } else { publish(registry, address, others).await }
+}
+
+/// The other servers that are there, of the family of this one's address.
+fn others(registry: &Registry, own: IpAddr) -> impl Iterator<Item = IpAddr> {
+    master_leases::addresses(registry)
+        .into_iter()
+        .filter(move |address| *address != own && address.is_ipv4() == own.is_ipv4())
+}
+
+async fn publish(registry: &Registry, address: IpAddr, mut addresses: Vec<String>) -> Result<(), Status> {
+    addresses.sort();
     let port = registry.config().secure_port;
     let ports = json!([{ "name": "https", "port": port, "protocol": "TCP" }]);
     let endpoints = json!({
@@ -95,9 +126,13 @@ pub(super) async fn reconcile_endpoints(registry: &Registry) -> Result<(), Statu
             // The slice is written below; no controller is to mirror these.
             "labels": { "endpointslice.kubernetes.io/skip-mirror": "true" },
         },
-        "subsets": [{ "addresses": [{ "ip": address.to_string() }], "ports": ports }],
+        "subsets": [{
+            "addresses": addresses.iter().map(|address| json!({ "ip": address })).collect::<Vec<_>>(),
+            "ports": ports,
+        }],
     });
     apply(registry, "", "endpoints", endpoints, "/subsets").await?;
+    let endpoint = |address: &String| json!({ "addresses": [address], "conditions": { "ready": true } });
     let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
     let slice = json!({
         "metadata": {
@@ -106,7 +141,7 @@ pub(super) async fn reconcile_endpoints(registry: &Registry) -> Result<(), Statu
             "labels": { "kubernetes.io/service-name": SERVICE },
         },
         "addressType": family,
-        "endpoints": [{ "addresses": [address.to_string()], "conditions": { "ready": true } }],
+        "endpoints": addresses.iter().map(endpoint).collect::<Vec<_>>(),
         "ports": ports,
     });
     apply(registry, "discovery.k8s.io", "endpointslices", slice, "/endpoints").await

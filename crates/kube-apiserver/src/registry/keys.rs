@@ -3,6 +3,7 @@
 //! `/registry/<resource>/<namespace>/<name>`; a few resources keep the names that they had before they got their
 //! present ones, and kinds of groups that are not built in lie below `/registry/<group>/<resource>`.
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use api::Kind;
@@ -22,6 +23,9 @@ const GROUPED: &[&str] = &["events.k8s.io", "apiextensions.k8s.io", "apiregistra
 
 /// Everything lies below it.
 pub const ROOT: &str = "/registry/";
+
+/// Keys that servers keep to tell that they are there; each is an Endpoints.
+pub const MASTER_LEASES: &str = "/registry/masterleases/";
 
 /// The prefix of all objects of a kind, with a slash at the end.
 pub fn prefix(kind: &Kind) -> String {
@@ -64,11 +68,22 @@ pub fn parse<'k>(kind: &Kind, key: &'k str) -> Option<(&'k str, &'k str)> {
     if kind.namespaced { rest.split_once('/') } else { Some(("", rest)) }
 }
 
+/// The built-in kind whose objects lie where this key does.
+pub fn built_in(key: &str) -> Option<&'static Kind> {
+    static BUILT_IN: LazyLock<HashMap<String, &Kind>> = LazyLock::new(|| {
+        let leases = (MASTER_LEASES.to_owned(), &api::core::endpoints::KIND);
+        api::ALL.iter().map(|kind| (prefix(kind), *kind)).chain([leases]).collect()
+    });
+    // Prefixes have one or two components below the root.
+    let rest = key.strip_prefix(ROOT)?;
+    let mut ends = rest.match_indices('/').map(|(at, _)| ROOT.len() + at + 1);
+    let found = [ends.next(), ends.next()].into_iter().flatten().find_map(|end| BUILT_IN.get(&key[..end]));
+    found.copied()
+}
+
 /// The group and the resource of a key, also of a kind that nobody has declared yet.
 pub fn resource(key: &str) -> Option<(String, String)> {
-    static BUILT_IN: LazyLock<Vec<(String, &Kind)>> =
-        LazyLock::new(|| api::ALL.iter().map(|kind| (prefix(kind), *kind)).collect());
-    if let Some((_, kind)) = BUILT_IN.iter().find(|(prefix, _)| key.starts_with(prefix)) {
+    if let Some(kind) = built_in(key) {
         return Some((kind.group.to_owned(), kind.plural.to_owned()));
     }
     let mut parts = key.strip_prefix(ROOT)?.split('/');

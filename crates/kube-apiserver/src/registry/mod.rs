@@ -132,10 +132,15 @@ impl Registry {
 
     /// The stored entry of an object.
     pub fn entry(&self, kind: &Kind, namespace: &str, name: &str) -> Result<Arc<Entry<Attrs>>, Status> {
-        self.0
-            .store
-            .get(&keys::object(kind, namespace, name))
-            .ok_or_else(|| Status::not_found(&group_resource(kind), name))
+        let entry = self.0.store.get(&keys::object(kind, namespace, name));
+        let entry = entry.ok_or_else(|| Status::not_found(&group_resource(kind), name))?;
+        readable(&entry)?;
+        Ok(entry)
+    }
+
+    /// Returns when whatever was written before by any server of the cluster is here.
+    pub async fn barrier(&self) -> Result<(), Status> {
+        self.0.store.barrier().await.map_err(|error| Status::unexpected(error.to_string()))
     }
 
     /// An object in its storage version. The namespace of a cluster-scoped kind is "".
@@ -229,6 +234,14 @@ pub fn group_kind(kind: &Kind) -> GroupKind {
 pub fn now() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_second(now.as_second()).unwrap_or(now)
+}
+
+/// Refuses what somebody left in etcd and nobody can read.
+pub fn readable(entry: &Entry<Attrs>) -> Result<(), Status> {
+    if entry.is_malformed() {
+        return Err(Status::internal(format!("unable to decode the object stored at {}", entry.key)));
+    }
+    Ok(())
 }
 
 /// A write that the store refused for a reason other than its precondition.

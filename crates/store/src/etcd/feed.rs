@@ -235,7 +235,11 @@ impl<A: Send + Sync + 'static> Feed<A> {
         if applied.is_empty() {
             self.shared.advance(revision);
         } else {
-            self.shared.publish(&applied, Published { index, revision }, None);
+            let touched = self.shared.publish(&applied, Published { index, revision }, None);
+            // Writers first: watchers run beside their next step.
+            self.waiters.reached(revision);
+            touched.iter().for_each(|ring| ring.changed.notify_waiters());
+            return Ok(());
         }
         self.waiters.reached(revision);
         Ok(())

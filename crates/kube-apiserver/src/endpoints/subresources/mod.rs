@@ -75,7 +75,7 @@ async fn serve_part(
     verbs: &[Verb],
 ) -> Result<Response, Status> {
     match *method {
-        Method::GET | Method::HEAD if verbs.contains(&Verb::Get) => get::serve(scope),
+        Method::GET | Method::HEAD if verbs.contains(&Verb::Get) => get::serve(scope).await,
         Method::PUT if verbs.contains(&Verb::Update) => update::serve_part(scope, body, subresource, part).await,
         Method::PATCH if verbs.contains(&Verb::Patch) => patch::serve_part(scope, body, subresource, part).await,
         _ => Err(not_offered(scope, method)),

@@ -13,7 +13,7 @@ mod pod;
 mod resource_claim;
 mod resource_slice;
 mod returned;
-mod service;
+pub mod service;
 
 use std::time::Duration;
 

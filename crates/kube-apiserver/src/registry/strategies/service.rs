@@ -85,6 +85,19 @@ impl Strategy for ServiceStrategy {
     }
 }
 
+/// Another server may have written a Service: what it holds now is noted, what it no longer holds given up.
+pub fn changed(registry: &Registry, owner: &str, before: Option<&Value>, now: Option<&Value>) {
+    let held = now.map(values_of).unwrap_or_default();
+    for (pool, value) in before.map(values_of).unwrap_or_default() {
+        if !held.contains(&(pool, value)) {
+            registry.allocators().release(pool, value, owner);
+        }
+    }
+    for (pool, value) in held {
+        registry.allocators().note_unless_held(pool, value, owner);
+    }
+}
+
 /// Everything a Service holds.
 fn values_of(service: &Value) -> Vec<(Pool, u32)> {
     let addresses = addresses_of(service).into_iter().map(|address| (Pool::Address, address));

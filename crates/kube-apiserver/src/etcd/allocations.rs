@@ -1,0 +1,42 @@
+//! What other servers allocate: the index over addresses and ports follows the Services that they write.
+
+use std::sync::Arc;
+
+use api::Kind;
+use store::{EventKind, Watch};
+
+use crate::Server;
+use crate::registry::{Attrs, Registry, encode, keys, strategies};
+
+const SERVICES: &Kind = &api::core::service::KIND;
+
+/// Follows until the server ends.
+pub async fn follow(server: Arc<Server>) {
+    let shutdown = server.shutdown.clone();
+    shutdown.run_until_cancelled(keep(&server.registry)).await;
+}
+
+async fn keep(registry: &Registry) {
+    loop {
+        let revision = registry.store().revision();
+        // Whatever happened before the watch is in the objects.
+        strategies::of(SERVICES).rebuild(registry, SERVICES);
+        match registry.store().watch(&keys::prefix(SERVICES), revision) {
+            Ok(watch) => take_over(registry, watch).await,
+            Err(_) => continue,
+        }
+        if registry.store().stats().closed.is_some() {
+            return;
+        }
+    }
+}
+
+/// Takes events over until the watch ends.
+async fn take_over(registry: &Registry, mut watch: Watch<Attrs>) {
+    while let Some(Ok(event)) = watch.next().await {
+        let decoded = |entry: &store::Entry<Attrs>| encode::decode(&entry.value).ok();
+        let before = event.previous.as_deref().and_then(decoded);
+        let now = if event.kind == EventKind::Put { decoded(&event.entry) } else { None };
+        strategies::service::changed(registry, &event.entry.key, before.as_ref(), now.as_ref());
+    }
+}
