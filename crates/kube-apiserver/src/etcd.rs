@@ -3,6 +3,7 @@
 mod allocations;
 mod form;
 pub mod master_leases;
+pub mod node_ports;
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;

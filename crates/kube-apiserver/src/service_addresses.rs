@@ -1,6 +1,7 @@
 //! The range that the server gives Services their addresses from, as a ServiceCIDR, and the repair of the IPAddresses of
 //! Services: those of a store from before there were any, and what a write that ended halfway left.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use machinery::status::Status;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use crate::etcd::node_ports;
 use crate::registry::strategies::addresses;
 use crate::registry::{NoAdmission, Registry, WriteOptions, now, object};
 use crate::{InProcess, Server, own_client};
@@ -23,6 +25,9 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub async fn start(server: Arc<Server>) -> Result<(), Status> {
     keep_range(&server.registry, &server.own_client()).await?;
     addresses::repair(&server.registry).await?;
+    if server.config.etcd.is_some() {
+        node_ports::repair(&server.registry, &BTreeSet::new()).await?;
+    }
     tokio::spawn(async move {
         let shutdown = server.shutdown.clone();
         shutdown.run_until_cancelled(keep(server)).await
@@ -33,6 +38,7 @@ pub async fn start(server: Arc<Server>) -> Result<(), Status> {
 async fn keep(server: Arc<Server>) {
     let (registry, client) = (&server.registry, server.own_client());
     let mut repaired = Instant::now();
+    let mut suspects = BTreeSet::new();
     loop {
         let revision = registry.store().revision();
         let kept = keep_range(registry, &client).await;
@@ -50,6 +56,12 @@ async fn keep(server: Arc<Server>) {
             repaired = Instant::now();
             if let Err(status) = addresses::repair(registry).await {
                 tracing::warn!(%status, "failed to repair the addresses of Services");
+            }
+            if server.config.etcd.is_some() {
+                match node_ports::repair(registry, &suspects).await {
+                    Ok(found) => suspects = found,
+                    Err(status) => tracing::warn!(%status, "failed to repair the node ports of Services"),
+                }
             }
         }
     }

@@ -3,6 +3,7 @@
 //! On create and update: what the Service names itself is reserved for it, what it leaves open is chosen; what it had
 //! and no longer needs is given up once the write has happened.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use api::Kind;
@@ -40,9 +41,14 @@ impl Strategy for ServiceStrategy {
     }
 
     async fn prepare(&self, registry: &Registry, new: &Value, old: Option<&Value>) -> Result<(), Status> {
+        let claimed = claim_ports(registry, new, old).await?;
         let known = old.map(addresses::of).unwrap_or_default();
         for address in addresses::of(new).difference(&known) {
-            if !addresses::claim(registry, *address, new).await? {
+            let is_ours = addresses::claim(registry, *address, new).await;
+            if !matches!(is_ours, Ok(true)) {
+                crate::etcd::node_ports::release(registry, &claimed).await;
+            }
+            if !is_ours? {
                 let path = Path::new("spec");
                 let detail = format!("failed to allocate IP {address}: {}", AllocateError::AddressTaken);
                 let list: Vec<&str> = object::texts(new, "/spec/clusterIPs").collect();
@@ -56,6 +62,11 @@ impl Strategy for ServiceStrategy {
     async fn settle(&self, registry: &Registry, now: Option<&Value>, other: Option<&Value>) {
         let kept = now.map(addresses::of).unwrap_or_default();
         let Some(other) = other else { return };
+        if shares_ports(registry) {
+            let kept: BTreeSet<u32> = now.map(node_ports).unwrap_or_default();
+            let left = node_ports(other).difference(&kept).copied().collect();
+            crate::etcd::node_ports::release(registry, &left).await;
+        }
         for address in addresses::of(other).difference(&kept) {
             addresses::give_up(registry, *address, other).await;
         }
@@ -83,6 +94,37 @@ impl Strategy for ServiceStrategy {
     fn returns_deleted(&self) -> bool {
         true
     }
+}
+
+/// Whether other servers hand out ports too.
+fn shares_ports(registry: &Registry) -> bool {
+    registry.config().etcd.is_some()
+}
+
+/// Claims what a Service has and had not before from all servers.
+async fn claim_ports(registry: &Registry, new: &Value, old: Option<&Value>) -> Result<BTreeSet<u32>, Status> {
+    if !shares_ports(registry) {
+        return Ok(BTreeSet::new());
+    }
+    let known = old.map(node_ports).unwrap_or_default();
+    let wanted: BTreeSet<u32> = node_ports(new).difference(&known).copied().collect();
+    match crate::etcd::node_ports::claim(registry, &wanted).await? {
+        None => Ok(wanted),
+        Some(port) => {
+            let at =
+                object::list(new, "/spec/ports").iter().position(|own| port_number(own.get("nodePort")) == Some(port));
+            let Some(at) = at else { return Err(full(&AllocateError::PortTaken)) };
+            let (spec, taken) = (Path::new("spec"), AllocateError::PortTaken.to_string());
+            let ports = spec.child("ports");
+            let item = ports.index(at);
+            Err(invalid(&api::core::service::KIND, new, Error::invalid(&item.child("nodePort"), port, taken)))
+        }
+    }
+}
+
+/// The ports that a Service has on every node.
+pub fn node_ports(service: &Value) -> BTreeSet<u32> {
+    ports_of(service).into_iter().chain(health_check_port(service)).collect()
 }
 
 /// Another server may have written a Service: what it holds now is noted, what it no longer holds given up.
