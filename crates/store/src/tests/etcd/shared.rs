@@ -98,6 +98,7 @@ async fn no_update_is_lost_and_no_read_behind_a_barrier_is_stale() {
         });
     }
     tasks.join_all().await;
+    stores[1].barrier().await.expect("etcd is there");
     let entry = stores[1].get(KEY).expect("it is there");
     assert_eq!(count(&entry), 8 * ROUNDS);
 }
