@@ -27,6 +27,8 @@ fuzz_target!(|data: &[u8]| {
     let errors = kind.validate(&object);
     let _ = kind.warnings(&object, None);
     if errors.is_empty() {
+        // What is stored has a version.
+        object["metadata"]["resourceVersion"] = "1".into();
         let mut new = object.clone();
         if kind.prepare_update(&mut new, &object).is_ok() {
             let errors = kind.validate_update(&new, &object);

@@ -16,6 +16,8 @@ pub use parse::ParseError;
 
 /// The smallest exponent that is kept: nano.
 const EXPONENT_MIN: i32 = -9;
+/// The largest one. More cannot be meant, and sums of exponents stay far from overflow.
+const EXPONENT_MAX: i32 = 1_000_000;
 
 /// The family of suffixes with which a quantity prints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -78,6 +80,7 @@ impl Quantity {
             mantissa /= 10;
             exponent = exponent.saturating_add(1);
         }
+        let exponent = exponent.min(EXPONENT_MAX);
         Quantity { mantissa, exponent, format, verbatim: None }
     }
 

@@ -1,6 +1,6 @@
 //! Reading a quantity's text.
 
-use super::{Format, Quantity, divide_away};
+use super::{EXPONENT_MAX, Format, Quantity, divide_away};
 
 /// Why a text is no quantity, in upstream's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -10,9 +10,6 @@ pub enum ParseError {
     #[error("unable to parse quantity's suffix")]
     Suffix,
 }
-
-/// More cannot be meant, and keeps later sums of exponents far from overflow.
-const EXPONENT_MAX: i64 = 1_000_000;
 
 /// A text taken apart. The digits before the point have no leading zeros, unless there is only the zero.
 struct Parts<'a> {
@@ -126,7 +123,11 @@ fn digits(whole: &str, fraction: &str) -> (i128, i32) {
         mantissa = mantissa.saturating_add(1);
     }
     let scale = dropped as i64 - fraction.len() as i64;
-    (mantissa, scale.clamp(-EXPONENT_MAX, EXPONENT_MAX) as i32)
+    (mantissa, clamp(scale))
+}
+
+fn clamp(exponent: i64) -> i32 {
+    exponent.clamp(i64::from(-EXPONENT_MAX), i64::from(EXPONENT_MAX)) as i32
 }
 
 #[derive(Clone, Copy)]
@@ -157,7 +158,7 @@ fn suffix(text: &str) -> Option<(Base, i32, Format)> {
         "Ei" => binary(60),
         _ => {
             let exponent: i64 = text.strip_prefix(['e', 'E'])?.parse().ok()?;
-            Some((Base::Ten, exponent.clamp(-EXPONENT_MAX, EXPONENT_MAX) as i32, Format::DecimalExponent))
+            Some((Base::Ten, clamp(exponent), Format::DecimalExponent))
         }
     }
 }

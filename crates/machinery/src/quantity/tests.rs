@@ -181,3 +181,11 @@ proptest! {
         prop_assert_eq!(quantity(a, x).cmp(&quantity(b, y)), nanos(a, x).cmp(&nanos(b, y)));
     }
 }
+
+#[test]
+fn what_was_written_is_read_as_the_same_also_at_the_end_of_the_range() {
+    for text in ["640043000e0043000000090673", "1000e1000000", "1e999999", "-70e9999999999", "1e-9999999999"] {
+        let written = Quantity::parse(text).unwrap().canonical();
+        assert_eq!(Quantity::parse(&written).unwrap().canonical(), written, "{text}");
+    }
+}
