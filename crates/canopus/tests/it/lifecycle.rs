@@ -49,6 +49,14 @@ fn a_deleted_namespace_comes_back_from_a_backup_with_running_pods() {
     kubectl.ok(&["create", "-f", &kubectl.manifest("box.json", manifest)]);
     kubectl.ok(&["create", "configmap", "settings", "--from-literal=a=1"]);
     kubectl.ok(&["create", "configmap", "kept", "--from-literal=a=1"]);
+    let volume = r#"{"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "disk"}, "spec": {
+        "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/tmp/none"}}}"#;
+    let claim = r#"{"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"}, "spec": {
+        "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}"#;
+    kubectl.ok(&["create", "-f", &kubectl.manifest("volume.json", volume)]);
+    kubectl.ok(&["create", "-f", &kubectl.manifest("claim.json", claim)]);
+    let is_bound = |table: &str| table.contains("Bound");
+    kubectl.until(&["get", "pvc", "data"], is_bound);
     kubectl.until(&["get", "pods"], |table| table.contains("Running"));
     let old = kubectl.field("deployment", "box", ".metadata.uid");
 
@@ -72,6 +80,10 @@ fn a_deleted_namespace_comes_back_from_a_backup_with_running_pods() {
     assert!(!all.contains("replicaset/") && !all.contains("pod/"), "the controllers make these:\n{all}");
     kubectl.until(&["get", "pods"], |table| table.contains("Running"));
     assert_ne!(kubectl.field("deployment", "box", ".metadata.uid"), old);
+    // The volume still names the claim that was deleted, as the README says.
+    kubectl.until(&["get", "pv", "disk"], |table| table.contains("Released"));
+    kubectl.ok(&["patch", "pv", "disk", "--type=merge", "-p", r#"{"spec":{"claimRef":null}}"#]);
+    kubectl.until(&["get", "pvc", "data"], is_bound);
 }
 
 /// The bridge's name as the plugin's configuration has it.

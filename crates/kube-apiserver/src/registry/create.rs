@@ -1,6 +1,7 @@
 //! Create: fill in what the server sets, prepare, validate, write if absent.
 
 use api::Kind;
+use machinery::field::{Error, Path};
 use machinery::status::Status;
 use rand::RngExt;
 use serde_json::Value;
@@ -70,6 +71,12 @@ impl Registry {
         }
         let mut errors = strategy.check(self, admit, Part::WHOLE, &object, None).await;
         errors.extend(options.check(kind, &object, None));
+        if errors.is_empty() {
+            // Whatever names its kind allows: one that does not fit into a URL could never be asked for.
+            let (name, metadata) = (object::name(&object), Path::new("metadata"));
+            let refused = api::names::path_segment(name, false).into_iter();
+            errors.extend(refused.map(|why| Error::invalid(&metadata.child("name"), name, why)));
+        }
         if !errors.is_empty() {
             return Err(Status::invalid(&group_kind(kind), object::name(&object), errors));
         }

@@ -25,6 +25,20 @@ async fn who_asks_is_written_by_the_server() {
 }
 
 #[tokio::test]
+async fn a_name_that_fits_into_no_url_is_refused_though_any_other_is_taken() {
+    let h = Harness::new().await;
+    let named = |name: &str| {
+        let mut request = request();
+        request["metadata"]["name"] = name.into();
+        request
+    };
+    let answer = h.post(REQUESTS, named("c/o")).await;
+    let wanted = "CertificateSigningRequest.certificates.k8s.io \"c/o\" is invalid: metadata.name: Invalid value: \"c/o\": may not contain '/'";
+    assert_eq!((answer.code, answer.message()), (422, wanted));
+    h.post(REQUESTS, named("C_o:1")).await.expect(201);
+}
+
+#[tokio::test]
 async fn approval_is_a_subresource_with_times_of_its_own() {
     let h = Harness::new().await;
     h.post(REQUESTS, request()).await.expect(201);
