@@ -11,7 +11,7 @@ mod health;
 mod kube_apiserver;
 mod kube_proxy;
 mod kubelet;
-mod leader_election;
+pub mod leader_election;
 mod scheduler;
 mod volume_flags;
 
@@ -63,11 +63,7 @@ fn start<C: Component>(arguments: Vec<OsString>) -> ExitCode {
         Err(code) => return code,
     };
     crate::use_crypto();
-    crate::log_to_standard_error(match component.verbosity() {
-        0..=3 => crate::LOG_FILTER,
-        4..=5 => "debug,hyper=info,h2=info,rustls=info",
-        _ => "trace",
-    });
+    crate::log_to_standard_error(crate::filter_of(component.verbosity().into(), crate::LOG_FILTER));
     crate::block_on(async {
         let (mut tasks, shutdown) = (JoinSet::new(), CancellationToken::new());
         component.start(&mut tasks, &shutdown).await?;

@@ -105,7 +105,7 @@ fn filter_of(verbosity: i32, asked: &str) -> &str {
     match verbosity {
         ..=3 => asked,
         // What is below HTTP tells of bytes.
-        4..=5 => "debug,h2=info,hyper_util=info,rustls=info",
+        4..=5 => "debug,h2=info,hyper=info,hyper_util=info,rustls=info",
         _ => "trace,h2=info,hyper_util=info,rustls=info",
     }
 }

@@ -21,9 +21,8 @@ async fn keep(registry: &Registry) {
         let revision = registry.store().revision();
         // Whatever happened before the watch is in the objects.
         strategies::of(SERVICES).rebuild(registry, SERVICES);
-        match registry.store().watch(&keys::prefix(SERVICES), revision) {
-            Ok(watch) => take_over(registry, watch).await,
-            Err(_) => continue,
+        if let Ok(watch) = registry.store().watch(&keys::prefix(SERVICES), revision) {
+            take_over(registry, watch).await;
         }
         if registry.store().stats().closed.is_some() {
             return;
