@@ -16,10 +16,9 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::command_line;
-use crate::components::EtcdFlags;
+use crate::components::{EtcdFlags, leader_election};
 use crate::kubeconfig;
 use crate::layout::Layout;
-use crate::machine;
 use crate::pki::{Pki, Signer, Usage};
 use crate::plan::ClusterPlan;
 
@@ -137,7 +136,7 @@ async fn run_or_stand<F: Future<Output = ()>>(
         work(shutdown).await;
         return Ok(());
     }
-    let identity = format!("{}_{:032x}", machine::host_name()?, rand::random::<u128>());
+    let identity = leader_election::identity()?;
     while !shutdown.is_cancelled() {
         let election = LeaderElection::new(component, identity.clone());
         if election.run(client.clone(), Environment::system(), shutdown.clone(), &work).await.is_err() {

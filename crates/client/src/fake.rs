@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -39,6 +40,20 @@ struct State {
     watches_held: bool,
     held: Vec<(String, Bytes)>,
     history: Vec<(u64, String, Bytes)>,
+}
+
+/// Looks again each millisecond until what components make of a server comes true; under a paused clock that takes no time.
+///
+/// # Panics
+/// If it does not within 100 s.
+pub async fn until(what: &str, condition: impl Fn() -> bool) {
+    for _ in 0..100_000 {
+        if condition() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    panic!("never came true: {what}");
 }
 
 impl FakeServer {

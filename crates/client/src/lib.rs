@@ -38,7 +38,7 @@ pub use events::EventRecorder;
 pub use key::Key;
 pub use labels::Selector;
 pub use leader_election::LeaderElection;
-pub use object::{Index, MetaRef, Object};
+pub use object::{Index, MetaRef, Object, annotation};
 pub use plan::{Action, EventType, Intent, Note, Plan, Propagation, Resource, Target};
 pub use queue::WorkQueue;
 pub use reflectors::Reflectors;

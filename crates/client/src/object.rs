@@ -88,6 +88,11 @@ where
     }
 }
 
+/// The value of an annotation.
+pub fn annotation<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
+    metadata.annotations.as_ref()?.get(key).map(String::as_str)
+}
+
 /// The borrowed form of typed metadata.
 pub fn of_object_meta(meta: &ObjectMeta) -> MetaRef<'_> {
     MetaRef {

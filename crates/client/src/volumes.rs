@@ -9,9 +9,8 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod, Volume};
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::Selector;
+use crate::{Selector, annotation};
 
 /// On a claim: its binding is complete, and a volume that is missing now is lost.
 pub const BIND_COMPLETED: &str = "pv.kubernetes.io/bind-completed";
@@ -20,11 +19,6 @@ pub const BOUND_BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
 /// On a claim: the node for which a volume shall be made.
 pub const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 const BETA_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
-
-/// The value of an annotation.
-pub fn annotation<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
-    metadata.annotations.as_ref()?.get(key).map(String::as_str)
-}
 
 /// The class that a claim names; nothing where it leaves that open. "" asks for volumes without a class.
 pub fn named_class(claim: &PersistentVolumeClaim) -> Option<&str> {

@@ -26,9 +26,8 @@ pub struct Etcd {
     pub servers: Vec<String>,
     /// Who signs the certificates of the members; the authorities of this machine without it.
     pub ca_file: Option<PathBuf>,
-    /// How this server identifies itself to them.
-    pub cert_file: Option<PathBuf>,
-    pub key_file: Option<PathBuf>,
+    /// How this server identifies itself to them: the files of a certificate and its key.
+    pub identity: Option<(PathBuf, PathBuf)>,
     /// What all keys begin with.
     pub prefix: String,
     /// How often one of the servers compacts etcd's history; zero leaves that to others.
@@ -69,8 +68,7 @@ impl Etcd {
         Self {
             servers,
             ca_file: None,
-            cert_file: None,
-            key_file: None,
+            identity: None,
             prefix: "/registry".to_owned(),
             compaction_interval: Duration::from_secs(300),
             storage_media_type: MediaType::default(),
@@ -91,8 +89,6 @@ pub enum EtcdError {
         #[source]
         source: std::io::Error,
     },
-    #[error("the certificate and the key for etcd come together")]
-    HalfIdentity,
     #[error("failed to use the certificates for etcd")]
     Tls(#[from] TlsError),
     #[error("failed to open the store")]
@@ -117,10 +113,9 @@ pub(crate) fn open(etcd: &Etcd, options: store::Options) -> Result<Store<Attrs>,
 fn tls(etcd: &Etcd) -> Result<Tls, EtcdError> {
     let read = |file: &Path| std::fs::read(file).map_err(|source| EtcdError::Read { file: file.to_owned(), source });
     let authorities = etcd.ca_file.as_deref().map(read).transpose()?;
-    let identity = match (&etcd.cert_file, &etcd.key_file) {
-        (Some(certificate), Some(key)) => Some((read(certificate)?, read(key)?)),
-        (None, None) => None,
-        _ => return Err(EtcdError::HalfIdentity),
+    let identity = match &etcd.identity {
+        Some((certificate, key)) => Some((read(certificate)?, read(key)?)),
+        None => None,
     };
     let identity = identity.as_ref().map(|(certificate, key)| Identity { certificate, key });
     let roots = authorities.as_deref().map_or(Roots::System, Roots::Pem);

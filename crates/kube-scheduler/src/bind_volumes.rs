@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::volumes::{BOUND_BY_CONTROLLER, SELECTED_NODE, annotation, is_bound_to, is_complete, volume_name};
-use client::{Key, Object, Store};
+use client::volumes::{BOUND_BY_CONTROLLER, SELECTED_NODE, is_bound_to, is_complete, volume_name};
+use client::{Key, Object, Store, annotation};
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
@@ -115,7 +115,7 @@ fn patched<K>(answer: kube::Result<K>) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use client::fake::FakeServer;
+    use client::fake::{FakeServer, until};
     use client::{Environment, Reflectors};
     use tokio_util::sync::CancellationToken;
 
@@ -128,16 +128,6 @@ mod tests {
         object["apiVersion"] = json!("v1");
         object["kind"] = json!(kind);
         server.put(collection, object)
-    }
-
-    async fn until(what: &str, condition: impl Fn() -> bool) {
-        for _ in 0..100_000 {
-            if condition() {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        panic!("never came true: {what}");
     }
 
     #[tokio::test(start_paused = true)]

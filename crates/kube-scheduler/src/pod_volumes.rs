@@ -4,12 +4,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use client::plan::reference_to;
 use client::volumes::{
-    Place, SELECTED_NODE, annotation, best_match, class_of_claim, class_of_volume, is_complete, requested, volume_name,
+    Place, SELECTED_NODE, best_match, class_of_claim, class_of_volume, is_complete, requested, volume_name,
     waits_for_consumer,
 };
-use client::{Key, Snapshot};
-use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolume, PersistentVolumeClaim};
+use client::{Key, Snapshot, annotation};
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
 
 use crate::affinity::Terms;
@@ -183,12 +184,7 @@ fn candidates(
         of_classes.map(|volume| match volume.metadata.name.as_deref().and_then(|name| assumed.get(name)) {
             Some(claim) => {
                 let mut volume = PersistentVolume::clone(volume);
-                volume.spec.get_or_insert_default().claim_ref = Some(ObjectReference {
-                    namespace: claim.metadata.namespace.clone(),
-                    name: claim.metadata.name.clone(),
-                    uid: claim.metadata.uid.clone(),
-                    ..ObjectReference::default()
-                });
+                volume.spec.get_or_insert_default().claim_ref = Some(reference_to(*claim));
                 Arc::new(volume)
             }
             None => volume.clone(),

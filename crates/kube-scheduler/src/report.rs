@@ -57,10 +57,10 @@ impl Report {
                 tracing::debug!(pod = %pod.key, %error, "failed to note that the pod is unschedulable");
             }
         }
-        self.event(pod, EventType::Warning, "FailedScheduling", "Scheduling", message.to_owned(), None).await;
+        self.failed(pod, message.to_owned()).await;
     }
 
-    /// Tells that a pod could not be bound after all.
+    /// Tells that a pod could not be scheduled, or not be bound after all.
     pub async fn failed(&self, pod: &PodInfo, message: String) {
         self.event(pod, EventType::Warning, "FailedScheduling", "Scheduling", message, None).await;
     }

@@ -61,6 +61,13 @@ impl<K: client::Object> Seen<K> {
     fn of(store: Arc<Store<K>>) -> Self {
         Self { keys: store.changed_keys(), store, synchronized: false }
     }
+
+    /// Takes changes in; whether any of the objects came or changed, and did not just go.
+    fn came(&mut self, keys: &BTreeSet<Key>) -> bool {
+        self.synchronized = true;
+        let snapshot = self.store.snapshot();
+        keys.iter().any(|key| snapshot.get(key).is_some())
+    }
 }
 
 /// A binding has ended. The channel is bounded by the number of bindings under way.
@@ -111,8 +118,8 @@ impl Scheduler {
                 biased;
                 keys = self.nodes_seen.keys.next() => self.on_nodes(keys),
                 keys = self.namespaces_seen.keys.next() => self.on_namespaces(keys),
-                keys = self.classes_seen.keys.next() => self.on_classes(keys),
-                keys = self.volumes_seen.keys.next() => self.on_volumes(keys),
+                keys = self.classes_seen.keys.next() => { let came = self.classes_seen.came(&keys); self.on_storage(came) }
+                keys = self.volumes_seen.keys.next() => { let came = self.volumes_seen.came(&keys); self.on_storage(came) }
                 keys = self.claims_seen.keys.next() => self.on_claims(keys),
                 Some(outcome) = self.outcomes.1.recv() => self.on_outcome(outcome),
                 keys = self.pods_seen.keys.next() => self.on_pods(keys),
@@ -151,20 +158,11 @@ impl Scheduler {
         self.claims_seen.synchronized = true;
     }
 
-    fn on_volumes(&mut self, keys: BTreeSet<Key>) {
-        let snapshot = self.volumes_seen.store.snapshot();
-        if keys.iter().any(|key| snapshot.get(key).is_some()) {
+    /// A volume or a class may be what pods with claims wait for.
+    fn on_storage(&mut self, came: bool) {
+        if came {
             self.queue.happened(&Event::Storage(None), &self.nodes, Instant::now());
         }
-        self.volumes_seen.synchronized = true;
-    }
-
-    fn on_classes(&mut self, keys: BTreeSet<Key>) {
-        let snapshot = self.classes_seen.store.snapshot();
-        if keys.iter().any(|key| snapshot.get(key).is_some()) {
-            self.queue.happened(&Event::Storage(None), &self.nodes, Instant::now());
-        }
-        self.classes_seen.synchronized = true;
     }
 
     fn on_pods(&mut self, keys: BTreeSet<Key>) {

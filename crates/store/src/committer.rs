@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc;
 
+use crate::error::chain;
 use crate::journal::{Batch, Journal, JournalError, Record};
 use crate::sequencer::{Group, Pending};
 use crate::shared::{Reached, Shared, Work};
@@ -193,17 +194,6 @@ fn record<A>(kind: EventKind, entry: &Entry<A>) -> Record<'_> {
         revision_at: entry.meta.revision_at,
         expires_at: entry.meta.expires_at,
     }
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }
 
 enum Failure {

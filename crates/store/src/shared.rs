@@ -164,9 +164,9 @@ impl<A: Send + Sync + 'static> Shared<A> {
             self.published.store(state.clone());
             std::mem::replace(&mut *history, History::new(state))
         };
-        let rings = self.rings.reset(revision);
+        let touched = Touched(self.rings.reset(revision));
         self.dispatched.store(revision, Ordering::Release);
-        rings.iter().for_each(|ring| ring.changed.notify_waiters());
+        drop(touched);
         self.revisions.send_replace(Reached::Revision(revision));
         drop(old);
     }

@@ -15,7 +15,7 @@ const SCHEMA: &str = "io.k8s.api.storage.v1.StorageClass";
 const RECLAIM_POLICIES: &[&str] = &["Delete", "Retain"];
 const BINDING_MODES: &[&str] = &["Immediate", "WaitForFirstConsumer"];
 /// Set to "true" on the class that claims without one get.
-const DEFAULT_ANNOTATIONS: [&str; 2] =
+pub const DEFAULT_ANNOTATIONS: [&str; 2] =
     ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
 
 pub static KIND: Kind = Kind {

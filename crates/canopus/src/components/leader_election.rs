@@ -40,8 +40,7 @@ impl LeaderElectionFlags {
         if !self.leader_elect {
             return Ok(None);
         }
-        let identity = format!("{}_{:032x}", machine::host_name()?, rand::random::<u128>());
-        let mut election = LeaderElection::new(component, identity);
+        let mut election = LeaderElection::new(component, identity()?);
         election.lease_duration = self.leader_elect_lease_duration;
         election.renew_deadline = self.leader_elect_renew_deadline;
         election.retry_period = self.leader_elect_retry_period;
@@ -52,6 +51,11 @@ impl LeaderElectionFlags {
         election.check().map_err(|message| io::Error::new(io::ErrorKind::InvalidInput, message))?;
         Ok(Some(election))
     }
+}
+
+/// A name that no other process has.
+pub fn identity() -> Result<String> {
+    Ok(format!("{}_{:032x}", machine::host_name()?, rand::random::<u128>()))
 }
 
 /// Runs `work` at once, or under the lease where there is an election.

@@ -72,9 +72,7 @@ pub fn answer(scope: &Scope, page: Page) -> Result<Response, Status> {
         Output::Partial(version) | Output::PartialList(version) => {
             let mut items = Vec::with_capacity(page.entries.len());
             for entry in &page.entries {
-                let metadata: Value =
-                    serde_json::from_str(encode::metadata(&entry.value)?.get()).map_err(encode::undecodable)?;
-                items.push(table::partial(version, &json!({ "metadata": metadata })));
+                items.push(encode::decode(table::partial_of_stored(version, &entry.value)?.as_bytes())?);
             }
             let list = json!({
                 "kind": "PartialObjectMetadataList",

@@ -29,12 +29,6 @@ struct RangeAllocation {
     data: Vec<u8>,
 }
 
-/// Ports, and the revision they were read at if there were any.
-struct Read {
-    ports: BTreeSet<u32>,
-    revision: Option<u64>,
-}
-
 /// Takes ports; the first one that somebody has, if one is.
 pub async fn claim(registry: &Registry, ports: &BTreeSet<u32>) -> Result<Option<u32>, Status> {
     if ports.is_empty() {
@@ -80,11 +74,11 @@ pub async fn repair(registry: &Registry, suspects: &BTreeSet<u32>) -> Result<BTr
 async fn change(registry: &Registry, mut change: impl FnMut(&mut BTreeSet<u32>)) -> Result<(), Status> {
     let (first, last) = registry.config().service_node_port_range;
     for _ in 0..TRIES {
-        let read = registry.store().get(KEY).map(|entry| read(&entry, (first, last))).transpose()?;
-        let Read { mut ports, revision } = read.unwrap_or(Read { ports: BTreeSet::new(), revision: None });
+        let current = registry.store().get(KEY);
+        let mut ports = current.as_ref().map(|entry| read(entry, (first, last))).transpose()?.unwrap_or_default();
         let before = ports.clone();
         change(&mut ports);
-        if ports == before && revision.is_some() {
+        if ports == before && current.is_some() {
             return Ok(());
         }
         let allocation = json!({
@@ -94,7 +88,7 @@ async fn change(registry: &Registry, mut change: impl FnMut(&mut BTreeSet<u32>))
         });
         let encoded = encode::encode_as("RangeAllocation", "v1", &allocation)?;
         let value = NewValue::new(encoded.bytes, Some(encoded.revision_at));
-        let precondition = revision.map_or(Precondition::Absent, Precondition::Revision);
+        let precondition = current.map_or(Precondition::Absent, |entry| Precondition::Revision(entry.revision));
         match registry.store().put(KEY, value, precondition).await {
             Ok(_) => return Ok(()),
             Err(WriteError::Conflict(_)) => {}
@@ -105,7 +99,7 @@ async fn change(registry: &Registry, mut change: impl FnMut(&mut BTreeSet<u32>))
 }
 
 /// Of another range nothing is taken over: the repair writes down what Services have.
-fn read(entry: &Entry<Attrs>, (first, last): (u16, u16)) -> Result<Read, Status> {
+fn read(entry: &Entry<Attrs>, (first, last): (u16, u16)) -> Result<BTreeSet<u32>, Status> {
     let broken = |reason: String| Status::internal(format!("unable to decode the object stored at {KEY}: {reason}"));
     let (range, bits) = if entry.value.starts_with(b"k8s\0") {
         let envelope = protobuf::unwrap_envelope(&entry.value).map_err(|error| broken(error.to_string()))?;
@@ -117,8 +111,7 @@ fn read(entry: &Entry<Attrs>, (first, last): (u16, u16)) -> Result<Read, Status>
         let bits = STANDARD.decode(object::text(&allocation, "/data")).map_err(|error| broken(error.to_string()))?;
         (object::text(&allocation, "/range").to_owned(), bits)
     };
-    let ports = if range == format!("{first}-{last}") { of_bits(&bits, first) } else { BTreeSet::new() };
-    Ok(Read { ports, revision: Some(entry.revision) })
+    Ok(if range == format!("{first}-{last}") { of_bits(&bits, first) } else { BTreeSet::new() })
 }
 
 /// The ports as the bits of one number, the first port its lowest bit, the number in big-endian bytes without leading zeros.
@@ -180,8 +173,8 @@ mod tests {
         let message = RangeAllocation { range: "30000-32767".to_owned(), data: vec![1, 2] };
         let raw = prost::Message::encode_to_vec(&message);
         let entry = Entry::unstored(KEY, protobuf::wrap_envelope("v1", "RangeAllocation", &raw).into());
-        assert_eq!(read(&entry, RANGE).unwrap().ports, [30001, 30008].into());
-        assert!(read(&entry, (30000, 30010)).unwrap().ports.is_empty(), "another range is another bitmap");
+        assert_eq!(read(&entry, RANGE).unwrap(), [30001, 30008].into());
+        assert!(read(&entry, (30000, 30010)).unwrap().is_empty(), "another range is another bitmap");
         assert!(read(&Entry::unstored(KEY, b"k8s\0\xff"[..].into()), RANGE).is_err());
     }
 }

@@ -112,7 +112,7 @@ pub fn decode(bytes: &[u8]) -> Result<Value, Status> {
 }
 
 /// A stored object is not the JSON that was written.
-pub fn undecodable(error: serde_json::Error) -> Status {
+fn undecodable(error: serde_json::Error) -> Status {
     Status::internal(format!("a stored object cannot be decoded: {error}"))
 }
 

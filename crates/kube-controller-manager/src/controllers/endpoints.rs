@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use client::{Change, Controller, EventType, Intent, Key, Note, Object, Plan, Selector, Sources, View};
+use client::{Change, Controller, EventType, Intent, Key, Note, Object, Plan, Selector, Sources, View, annotation};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     EndpointAddress, EndpointPort, EndpointSubset, Endpoints, ObjectReference, Pod, Service,
@@ -54,7 +54,7 @@ impl Controller for EndpointsController {
         let truncated = truncate(&mut subsets);
         let subsets = (!subsets.is_empty()).then_some(subsets);
         let labels = labels(service);
-        let known_truncated = known.is_some_and(|known| annotation(known, OVER_CAPACITY).is_some());
+        let known_truncated = known.is_some_and(|known| annotation(&known.metadata, OVER_CAPACITY).is_some());
         if let Some(known) = known
             && known.subsets == subsets
             && known.metadata.labels.as_ref() == Some(&labels)
@@ -98,10 +98,6 @@ impl Controller for EndpointsController {
 
 fn label<'a>(endpoints: &'a Endpoints, key: &str) -> Option<&'a str> {
     endpoints.metadata.labels.as_ref()?.get(key).map(String::as_str)
-}
-
-fn annotation<'a>(endpoints: &'a Endpoints, key: &str) -> Option<&'a str> {
-    endpoints.metadata.annotations.as_ref()?.get(key).map(String::as_str)
 }
 
 fn labels(service: &Service) -> BTreeMap<String, String> {

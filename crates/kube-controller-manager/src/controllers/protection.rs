@@ -4,9 +4,11 @@
 use client::volumes::{claim_name, claim_names};
 use client::{ApiError, BoxFuture, Controller, Intent, Key, Object, Outside, Plan, Sources, View, request};
 use jiff::Timestamp;
+use k8s_openapi::Metadata;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::storage::v1::VolumeAttributesClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Serialize;
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -66,25 +68,10 @@ impl Controller for Claims {
     }
 
     fn reconcile(&self, view: &View, key: &Key, _now: Timestamp) -> Plan {
-        let mut plan = Plan::nothing();
         let claims = view.of::<PersistentVolumeClaim>();
-        let Some(claim) = claims.get(key) else { return plan };
-        if lacks(&claim.metadata, CLAIM) {
-            let mut claim = PersistentVolumeClaim::clone(claim);
-            hold(&mut claim.metadata, CLAIM);
-            plan.write(Intent::update(&claim));
-        }
-        if !waits(&claim.metadata, CLAIM) {
-            return plan;
-        }
-        if view.extra::<Confirmed>().is_none() {
-            plan.because("a pod uses the claim");
-            return plan;
-        }
-        let mut claim = PersistentVolumeClaim::clone(claim);
-        release(&mut claim.metadata, CLAIM);
-        plan.write(Intent::update(&claim));
-        plan
+        let Some(claim) = claims.get(key) else { return Plan::nothing() };
+        let is_used = || view.extra::<Confirmed>().is_none();
+        protect(&**claim, CLAIM, || is_used().then_some("a pod uses the claim"))
     }
 }
 
@@ -96,25 +83,10 @@ impl Controller for Volumes {
     }
 
     fn reconcile(&self, view: &View, key: &Key, _now: Timestamp) -> Plan {
-        let mut plan = Plan::nothing();
         let volumes = view.of::<PersistentVolume>();
-        let Some(volume) = volumes.get(key) else { return plan };
-        if lacks(&volume.metadata, VOLUME) {
-            let mut volume = PersistentVolume::clone(volume);
-            hold(&mut volume.metadata, VOLUME);
-            plan.write(Intent::update(&volume));
-        }
-        if !waits(&volume.metadata, VOLUME) {
-            return plan;
-        }
-        if volume.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound") {
-            plan.because("the volume is bound to a claim");
-            return plan;
-        }
-        let mut volume = PersistentVolume::clone(volume);
-        release(&mut volume.metadata, VOLUME);
-        plan.write(Intent::update(&volume));
-        plan
+        let Some(volume) = volumes.get(key) else { return Plan::nothing() };
+        let is_bound = || volume.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound");
+        protect(&**volume, VOLUME, || is_bound().then_some("the volume is bound to a claim"))
     }
 }
 
@@ -135,28 +107,15 @@ impl Controller for AttributesClasses {
     }
 
     fn reconcile(&self, view: &View, key: &Key, _now: Timestamp) -> Plan {
-        let mut plan = Plan::nothing();
         let classes = view.of::<VolumeAttributesClass>();
-        let Some(class) = classes.get(key) else { return plan };
-        if lacks(&class.metadata, CLASS) {
-            let mut class = VolumeAttributesClass::clone(class);
-            hold(&mut class.metadata, CLASS);
-            plan.write(Intent::update(&class));
-        }
-        if !waits(&class.metadata, CLASS) {
-            return plan;
-        }
+        let Some(class) = classes.get(key) else { return Plan::nothing() };
         let name = Some(&*key.name);
-        let claims = view.of::<PersistentVolumeClaim>();
-        let by_claim = claims.iter().any(|claim| classes_of_claim(claim).any(|own| Some(own) == name));
-        if by_claim || view.of::<PersistentVolume>().iter().any(|volume| class_of_volume(volume) == name) {
-            plan.because("a claim or a volume uses the class");
-            return plan;
-        }
-        let mut class = VolumeAttributesClass::clone(class);
-        release(&mut class.metadata, CLASS);
-        plan.write(Intent::update(&class));
-        plan
+        let is_used = || {
+            let claims = view.of::<PersistentVolumeClaim>();
+            let by_claim = claims.iter().any(|claim| classes_of_claim(claim).any(|own| Some(own) == name));
+            by_claim || view.of::<PersistentVolume>().iter().any(|volume| class_of_volume(volume) == name)
+        };
+        protect(&**class, CLASS, || is_used().then_some("a claim or a volume uses the class"))
     }
 }
 
@@ -165,17 +124,29 @@ fn waits(metadata: &ObjectMeta, finalizer: &str) -> bool {
     metadata.deletion_timestamp.is_some() && metadata.finalizers.iter().flatten().any(|own| own == finalizer)
 }
 
-/// Whether the object is to stay and has lost its finalizer.
-fn lacks(metadata: &ObjectMeta, finalizer: &str) -> bool {
-    metadata.deletion_timestamp.is_none() && !metadata.finalizers.iter().flatten().any(|own| own == finalizer)
-}
-
-fn hold(metadata: &mut ObjectMeta, finalizer: &str) {
-    metadata.finalizers.get_or_insert_default().push(finalizer.to_owned());
-}
-
-fn release(metadata: &mut ObjectMeta, finalizer: &str) {
-    metadata.finalizers.iter_mut().for_each(|finalizers| finalizers.retain(|own| own != finalizer));
+/// Gives the finalizer back to an object that is to stay, and takes it from one that is to go unless something uses it.
+fn protect<K>(object: &K, finalizer: &str, used: impl FnOnce() -> Option<&'static str>) -> Plan
+where
+    K: Object + Metadata<Ty = ObjectMeta> + kube::Resource<DynamicType = ()> + Serialize + Clone,
+{
+    let mut plan = Plan::nothing();
+    let metadata = object.metadata();
+    let has = metadata.finalizers.iter().flatten().any(|own| own == finalizer);
+    if has != metadata.deletion_timestamp.is_some() {
+        return plan;
+    }
+    let mut changed = object.clone();
+    let finalizers = changed.metadata_mut().finalizers.get_or_insert_default();
+    if !has {
+        finalizers.push(finalizer.to_owned());
+    } else if let Some(why) = used() {
+        plan.because(why);
+        return plan;
+    } else {
+        finalizers.retain(|own| own != finalizer);
+    }
+    plan.write(Intent::update(&changed));
+    plan
 }
 
 /// A pod that no node runs does not use its claims yet: its node would refuse a claim that is being deleted.

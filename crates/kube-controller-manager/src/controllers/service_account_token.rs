@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use client::reflector::Collection;
-use client::{ApiError, BoxFuture, Controller, Intent, Key, Object, Outside, Plan, Sources, View, request};
+use client::{ApiError, BoxFuture, Controller, Intent, Key, Object, Outside, Plan, Sources, View, annotation, request};
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
@@ -45,7 +45,7 @@ impl Controller for ServiceAccountTokens {
             let secrets = view.of::<Secret>();
             let own = secrets
                 .namespace(namespace)
-                .filter(|secret| annotation(secret, NAME) == account.metadata.name.as_deref());
+                .filter(|secret| annotation(&secret.metadata, NAME) == account.metadata.name.as_deref());
             own.map(|secret| secret.key()).collect()
         });
     }
@@ -59,7 +59,7 @@ impl Controller for ServiceAccountTokens {
         Box::pin(async move {
             let secrets = view.of::<Secret>();
             let Some(secret) = secrets.get(key) else { return Ok(()) };
-            let name = annotation(secret, NAME).unwrap_or_default();
+            let name = annotation(&secret.metadata, NAME).unwrap_or_default();
             let (namespace, accounts) = (&*key.namespace, view.of::<ServiceAccount>());
             let mut account = accounts.find(namespace, name).filter(|account| is_of(secret, account)).cloned();
             if account.is_none() {
@@ -103,7 +103,7 @@ impl Controller for ServiceAccountTokens {
             plan.write(Intent::delete(&**secret));
             return plan;
         }
-        let name = annotation(secret, NAME).unwrap_or_default();
+        let name = annotation(&secret.metadata, NAME).unwrap_or_default();
         let Some(account) = accounts.find(&key.namespace, name).filter(|account| is_of(secret, account)) else {
             return plan;
         };
@@ -139,17 +139,13 @@ fn forget(plan: &mut Plan, accounts: &client::Snapshot<ServiceAccount>, key: &Ke
     }
 }
 
-fn annotation<'a>(secret: &'a Secret, key: &str) -> Option<&'a str> {
-    secret.metadata.annotations.as_ref()?.get(key).map(String::as_str)
-}
-
 fn has<'a>(secret: &'a Secret, key: &str) -> Option<&'a ByteString> {
     secret.data.as_ref()?.get(key).filter(|value| !value.0.is_empty())
 }
 
 /// Whether the account is the one that the Secret means: one of the same name made later is another.
 fn is_of(secret: &Secret, account: &ServiceAccount) -> bool {
-    annotation(secret, UID).is_none_or(|uid| uid.is_empty() || Some(uid) == account.metadata.uid.as_deref())
+    annotation(&secret.metadata, UID).is_none_or(|uid| uid.is_empty() || Some(uid) == account.metadata.uid.as_deref())
 }
 
 #[cfg(test)]
@@ -183,7 +179,7 @@ mod tests {
             (has(&made, "ca.crt").unwrap().0.as_slice(), has(&made, "namespace").unwrap().0.as_slice()),
             (&b"PEM"[..], &b"n"[..])
         );
-        assert_eq!(annotation(&made, UID), Some("u"));
+        assert_eq!(annotation(&made.metadata, UID), Some("u"));
         let view = View::new().with([made]).with([account("u")]);
         assert_eq!(controller().reconcile(&view, &key, at(1)), Plan::nothing());
     }

@@ -1,10 +1,9 @@
 //! All controllers together against the fake server: they meet only at the API.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use client::ManualClock;
-use client::fake::FakeServer;
+use client::fake::{FakeServer, until};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -38,16 +37,6 @@ fn start(server: &FakeServer) -> CancellationToken {
     };
     tokio::spawn(run(Arc::new(move |_| from.client()), options, cancel.clone()));
     cancel
-}
-
-async fn until(what: &str, condition: impl Fn() -> bool) {
-    for _ in 0..100_000 {
-        if condition() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    panic!("never came true: {what}");
 }
 
 fn deployment(image: &str, replicas: i32) -> Value {

@@ -4,7 +4,6 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod, Volume};
@@ -28,8 +27,8 @@ pub async fn set_up(
         volume: volume.name.clone(),
         message: format!("error processing PVC {}/{claim}: {why}", pod.namespace()),
     })?;
-    let name = found.metadata.name.clone().unwrap_or_default();
-    let spec = found.spec.clone().unwrap_or_default();
+    let name = found.metadata.name.unwrap_or_default();
+    let spec = found.spec.unwrap_or_default();
     if spec.volume_mode.as_deref() == Some("Block") {
         let message = format!("volume {} has volumeMode Block, but is specified in volumeMounts", volume.name);
         return Err(VolumeError::Process { volume: volume.name.clone(), message });
@@ -62,7 +61,7 @@ pub async fn set_up(
 }
 
 /// The volume that a claim is bound to.
-async fn find(client: &kube::Client, namespace: &str, name: &str) -> Result<Arc<PersistentVolume>, String> {
+async fn find(client: &kube::Client, namespace: &str, name: &str) -> Result<PersistentVolume, String> {
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
     let claim = claims.get(name).await;
     let claim = claim.map_err(|error| format!("failed to fetch PVC from API server: {}", message(&error)))?;
@@ -87,7 +86,7 @@ async fn find(client: &kube::Client, namespace: &str, name: &str) -> Result<Arc<
             reference.uid.as_deref().unwrap_or_default(),
             uid.as_deref().unwrap_or_default()
         )),
-        _ => Ok(Arc::new(found)),
+        _ => Ok(found),
     }
 }
 

@@ -19,6 +19,7 @@ use super::api::lease_client::LeaseClient;
 use super::api::maintenance_client::MaintenanceClient;
 use super::api::watch_client::WatchClient;
 use crate::Revision;
+use crate::error::chain;
 
 /// The time of a call as a whole. etcd itself gives up on a proposal after seven seconds.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -243,15 +244,4 @@ pub(super) fn reason(status: &Status) -> String {
         Some(source) => chain(source),
         None => status.message().to_owned(),
     }
-}
-
-/// An error with its causes, in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }

@@ -99,7 +99,7 @@ impl Server {
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
         let connected = tokio::time::timeout(CONNECT_TIMEOUT, endpoint.connect_with_connector(connect)).await;
         match connected {
-            Ok(connected) => connected.map_err(|error| super::client::chain(&error)),
+            Ok(connected) => connected.map_err(|error| crate::error::chain(&error)),
             Err(_) => Err("context deadline exceeded".to_owned()),
         }
     }

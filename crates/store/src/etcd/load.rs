@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::Instant;
 use tonic::Code;
 
 use super::api::RangeRequest;
@@ -57,7 +56,7 @@ pub(super) async fn state<A>(
     loop {
         let request =
             RangeRequest { key, range_end: range_end.clone(), limit: PAGE, revision, ..RangeRequest::default() };
-        let answer = tokio::time::timeout_at(Instant::now() + PAGE_TIMEOUT, kv.range(request)).await;
+        let answer = tokio::time::timeout(PAGE_TIMEOUT, kv.range(request)).await;
         let page = match answer {
             Ok(Ok(page)) => page.into_inner(),
             Ok(Err(status)) if status.code() == Code::OutOfRange => return Err(LoadError::Compacted),

@@ -97,7 +97,7 @@ pub(crate) struct Etcd<A> {
     pub shared: Arc<Shared<A>>,
     client: Arc<client::Client>,
     values: Arc<Values>,
-    waiters: Arc<waiters::Waiters>,
+    catch_up: waiters::CatchUp<A>,
     leases: lease::Leases,
     barrier: barrier::Barrier,
     ending: CancellationToken,
@@ -133,8 +133,9 @@ pub(crate) fn open<A: Send + Sync + 'static>(
     let compactor = compactor::Compactor::new(client.clone(), etcd.compaction_interval);
     let parts = (shared.clone(), client.clone(), waiters.clone(), values.clone());
     let feed = feed::Feed::new(etcd, parts, failures, opened);
-    let catch_up = waiters::CatchUp { shared: shared.clone(), client: client.clone(), waiters: waiters.clone() };
-    let work = async { _ = tokio::join!(feed.run(), asked.run(catch_up), compactor.run()) };
+    let catch_up = waiters::CatchUp { shared: shared.clone(), client: client.clone(), waiters };
+    let behind = catch_up.clone();
+    let work = async { _ = tokio::join!(feed.run(), asked.run(behind), compactor.run()) };
 
     let leases = lease::Leases::new(lease_reuse);
     let ending = CancellationToken::new();
@@ -147,7 +148,7 @@ pub(crate) fn open<A: Send + Sync + 'static>(
         closing.revisions.send_replace(Reached::End);
     });
     let thread = thread.map_err(|error| JournalError::Etcd { reason: error.to_string() })?;
-    let etcd = Etcd { shared, client, values, waiters, leases, barrier, ending };
+    let etcd = Etcd { shared, client, values, catch_up, leases, barrier, ending };
     if is_open.recv_timeout(open_timeout).is_ok() {
         return Ok((etcd, thread));
     }

@@ -67,22 +67,18 @@ pub(super) struct CatchUp<A> {
 impl<A> CatchUp<A> {
     /// Returns when the index stands at `revision` or later.
     pub async fn to(&self, revision: Revision, deadline: Instant) -> Result<(), CallError> {
-        catch_up(&self.shared, &self.client, &self.waiters, revision, deadline).await
+        let is_reached = || self.shared.dispatched.load(Ordering::Acquire) >= revision;
+        if is_reached() {
+            return Ok(());
+        }
+        self.client.want(revision);
+        let waited = tokio::time::timeout_at(deadline, self.waiters.wait(revision, is_reached)).await;
+        waited.map_err(|_| CallError::timed_out())
     }
 }
 
-pub(super) async fn catch_up<A>(
-    shared: &Shared<A>,
-    client: &Client,
-    waiters: &Waiters,
-    revision: Revision,
-    deadline: Instant,
-) -> Result<(), CallError> {
-    let is_reached = || shared.dispatched.load(Ordering::Acquire) >= revision;
-    if is_reached() {
-        return Ok(());
+impl<A> Clone for CatchUp<A> {
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone(), client: self.client.clone(), waiters: self.waiters.clone() }
     }
-    client.want(revision);
-    let waited = tokio::time::timeout_at(deadline, waiters.wait(revision, is_reached)).await;
-    waited.map_err(|_| CallError::timed_out())
 }

@@ -12,7 +12,7 @@ use super::api::response_op::Response;
 use super::api::{Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest, TxnResponse};
 use super::client::{CALL_TIMEOUT, CallError, Connection, Repeat};
 use super::form::written;
-use super::{Etcd, compactor, waiters};
+use super::{Etcd, compactor};
 use crate::sequencer::WriteResult;
 use crate::{CompactError, EventKind, NewValue, Precondition, Revision, WriteError};
 
@@ -50,7 +50,7 @@ impl<A: Send + Sync + 'static> Etcd<A> {
         if !answer.succeeded {
             return Err(self.conflict(key, answer, revision, deadline).await);
         }
-        self.catch_up(revision, deadline).await.map_err(unavailable)?;
+        self.catch_up.to(revision, deadline).await.map_err(unavailable)?;
         let entry = self.shared.published.load().index.get(key).filter(|entry| entry.revision == revision).cloned();
         // A deletion is answered with the state that its writer knew; and others may have written since.
         Ok(entry.unwrap_or_else(|| written(key, create_revision.unwrap_or(revision), revision, value)))
@@ -95,7 +95,7 @@ impl<A: Send + Sync + 'static> Etcd<A> {
         };
         // A key that is there came with an event; one that is gone may have gone at any revision up to this.
         let known = found.as_ref().map_or(revision, |kv| kv.mod_revision);
-        if let Err(error) = self.catch_up(known, deadline).await {
+        if let Err(error) = self.catch_up.to(known, deadline).await {
             return unavailable(error);
         }
         let Some(kv) = found else { return WriteError::Conflict(None) };
@@ -104,10 +104,6 @@ impl<A: Send + Sync + 'static> Etcd<A> {
             Ok(current) => WriteError::Conflict(Some(current)),
             Err(sealed) => WriteError::Unavailable(sealed.0.into()),
         }
-    }
-
-    async fn catch_up(&self, revision: Revision, deadline: Instant) -> Result<(), CallError> {
-        waiters::catch_up(&self.shared, &self.client, &self.waiters, revision, deadline).await
     }
 
     /// Everything written before the call, by whatever server, is in the index when this returns.

@@ -51,16 +51,17 @@ impl EtcdFlags {
         if self.etcd_servers.is_empty() {
             return Ok(None);
         }
-        if self.etcd_certfile.is_some() != self.etcd_keyfile.is_some() {
-            bail!("--etcd-certfile and --etcd-keyfile come together");
-        }
+        let identity = match (&self.etcd_certfile, &self.etcd_keyfile) {
+            (Some(certificate), Some(key)) => Some((certificate.clone(), key.clone())),
+            (None, None) => None,
+            _ => bail!("--etcd-certfile and --etcd-keyfile come together"),
+        };
         if !self.etcd_prefix.starts_with('/') || self.etcd_prefix.len() < 2 {
             bail!("--etcd-prefix {:?} is no path below /", self.etcd_prefix);
         }
         Ok(Some(Etcd {
             ca_file: self.etcd_cafile.clone(),
-            cert_file: self.etcd_certfile.clone(),
-            key_file: self.etcd_keyfile.clone(),
+            identity,
             prefix: self.etcd_prefix.clone(),
             compaction_interval: self.etcd_compaction_interval,
             storage_media_type,

@@ -9,8 +9,6 @@ use serde_json::Value;
 use crate::admission::{Operation, Plugin, Review};
 use crate::registry::object;
 
-const IS_DEFAULT: [&str; 2] =
-    ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
 /// The field's form of before.
 pub const CLASS_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
 
@@ -34,7 +32,9 @@ impl Plugin for DefaultStorageClass {
         }
         let Some((kind, _)) = api::find("storage.k8s.io", "v1", "storageclasses") else { return Ok(()) };
         let classes = review.server.registry.reflected::<StorageClass>(kind).list();
-        if let Some(name) = pick(classes.iter().map(|class| &class.metadata), &IS_DEFAULT) {
+        if let Some(name) =
+            pick(classes.iter().map(|class| &class.metadata), &api::storage::storage_class::DEFAULT_ANNOTATIONS)
+        {
             object::map_mut(object, "spec").insert("storageClassName".to_owned(), name.into());
         }
         Ok(())

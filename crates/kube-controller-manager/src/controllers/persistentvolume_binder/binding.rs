@@ -1,8 +1,8 @@
 //! The writes of a binding: what each side says of the other, and their phases.
 
 use client::plan::reference_to;
-use client::volumes::{BIND_COMPLETED, BOUND_BY_CONTROLLER, annotation, capacity, claim_ref, is_bound_to, volume_name};
-use client::{Intent, Plan};
+use client::volumes::{BIND_COMPLETED, BOUND_BY_CONTROLLER, capacity, claim_ref, is_bound_to, volume_name};
+use client::{Intent, Plan, annotation};
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use machinery::quantity::Quantity;

@@ -1,19 +1,16 @@
 //! What a claim needs: a volume as long as it is not bound, and that volume's faith once it is.
 
 use client::volumes::{
-    BIND_COMPLETED, BOUND_BY_CONTROLLER, Place, SELECTED_NODE, annotation, best_match, claim_names, claim_ref,
-    class_of_claim, is_bound_to, mismatch, named_class, volume_name, waits_for_consumer,
+    BIND_COMPLETED, BOUND_BY_CONTROLLER, Place, SELECTED_NODE, best_match, claim_names, claim_ref, class_of_claim,
+    is_bound_to, mismatch, named_class, volume_name, waits_for_consumer,
 };
-use client::{EventType, Intent, Key, Note, Plan, View};
+use client::{EventType, Intent, Key, Note, Plan, View, annotation};
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::storage::v1::StorageClass;
 
 use super::binding::{bind, set_claim_status};
 use super::{Options, migration, provisioning};
 use crate::pods;
-
-const IS_DEFAULT: [&str; 2] =
-    ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
 
 /// Plans for a claim.
 pub fn sync(options: &Options, view: &View, claim: &PersistentVolumeClaim, plan: &mut Plan) {
@@ -43,7 +40,10 @@ fn find(options: &Options, view: &View, claim: &PersistentVolumeClaim, plan: &mu
         return bind(plan, volume, claim);
     }
     if named_class(claim).is_none()
-        && let Some(default) = api::default_class::pick(classes.iter().map(|class| &class.metadata), &IS_DEFAULT)
+        && let Some(default) = api::default_class::pick(
+            classes.iter().map(|class| &class.metadata),
+            &api::storage::storage_class::DEFAULT_ANNOTATIONS,
+        )
     {
         let mut claim = claim.clone();
         claim.spec.get_or_insert_default().storage_class_name = Some(default);

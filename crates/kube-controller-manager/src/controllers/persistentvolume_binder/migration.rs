@@ -1,7 +1,7 @@
 //! Volumes that drivers inside Kubernetes once made are for CSI drivers today. Annotations say for which, and the
 //! finalizer that guards what the binder itself deletes stands only on what it can.
 
-use client::volumes::annotation;
+use client::annotation;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 

@@ -1,7 +1,7 @@
 //! Asking for a volume to be made: an annotation on the claim tells the provisioner of its class.
 
-use client::volumes::{annotation, class_of_claim};
-use client::{EventType, Intent, Note, Plan};
+use client::volumes::class_of_claim;
+use client::{EventType, Intent, Note, Plan, annotation};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::api::storage::v1::StorageClass;
 

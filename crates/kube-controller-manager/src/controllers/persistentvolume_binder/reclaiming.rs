@@ -3,8 +3,8 @@
 use std::path::{Component, Path};
 use std::sync::Arc;
 
-use client::volumes::{annotation, bound_uid, claim_names, claim_ref};
-use client::{ApiError, EventType, Intent, Key, Note, Object, Outside, Plan, View, request};
+use client::volumes::{bound_uid, claim_names, claim_ref};
+use client::{ApiError, EventType, Intent, Key, Note, Object, Outside, Plan, View, annotation, request};
 use k8s_openapi::api::core::v1::{PersistentVolume, Pod};
 
 use super::binding::{set_volume_phase, unbind};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use client::fake::FakeServer;
+use client::fake::{FakeServer, until};
 use client::{Environment, ManualClock, Reflectors, Runtime};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -303,16 +303,6 @@ fn a_recycled_volume_is_scrubbed_by_a_pod_and_free_afterwards() {
 
 const CLAIMS: &str = "/api/v1/namespaces/n/persistentvolumeclaims";
 const VOLUMES: &str = "/api/v1/persistentvolumes";
-
-async fn until(what: &str, condition: impl Fn() -> bool) {
-    for _ in 0..100_000 {
-        if condition() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    panic!("never came true: {what}");
-}
 
 /// A binder at work on this server until the token is cancelled.
 fn start(server: &FakeServer) -> CancellationToken {

@@ -1,7 +1,7 @@
 //! What a volume is: free, its claim's, or released and to be reclaimed.
 
-use client::volumes::{BOUND_BY_CONTROLLER, annotation, bound_uid, modes_differ, volume_name};
-use client::{EventType, Intent, Note, Plan, View};
+use client::volumes::{BOUND_BY_CONTROLLER, bound_uid, modes_differ, volume_name};
+use client::{EventType, Intent, Note, Plan, View, annotation};
 use k8s_openapi::api::core::v1::PersistentVolume;
 
 use super::binding::{set_volume_phase, unbind};

@@ -141,7 +141,7 @@ impl Cluster {
 
     /// The place of the leader.
     pub async fn leader(&self) -> usize {
-        loop {
+        for _ in 0..1500 {
             for at in 0..self.members.len() {
                 if self.members[at].child.is_none() {
                     continue;
@@ -157,6 +157,7 @@ impl Cluster {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        panic!("the members find no leader");
     }
 }
 
