@@ -24,7 +24,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("network", &[]),
     ("dns", &["machinery", "api", "client"]),
     ("kubectl", &["machinery", "api", "client"]),
-    ("load", &[]),
+    ("load", &["store"]),
     ("xtask", &[]),
 ];
 

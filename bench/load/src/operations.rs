@@ -138,7 +138,7 @@ async fn yardstick(
     span: Duration,
 ) -> Result<f64> {
     let answer = match measure {
-        "create" | "update" => return yardstick::syncs(&args.root_parent, span).await,
+        "create" | "update" => return yardstick::syncs(&args.root_parent, span, 1024).await,
         "list.json" => connection.get(PODS).await?,
         "list.protobuf.rv0" => {
             let path = format!("{PODS}?resourceVersion=0");

@@ -16,6 +16,7 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::Args;
 use crate::connection::Connection;
+use crate::memory;
 
 pub const TOKEN: &str = "load";
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -106,10 +107,7 @@ impl Server {
 
     /// Resident memory in bytes.
     pub fn rss(&self) -> Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
-        let kib: u64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
-        Ok(kib << 10)
+        memory::rss(self.process.id())
     }
 }
 

@@ -103,16 +103,16 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, bytes: Bytes) {
     }
 }
 
-/// How many times a second 1 KiB can be appended to a file and synced, one after the other.
-pub async fn syncs(folder: &Path, span: Duration) -> Result<f64> {
+/// How many times a second so many bytes can be appended to a file and synced, one after the other.
+pub async fn syncs(folder: &Path, span: Duration, bytes: usize) -> Result<f64> {
     let file = tempfile::NamedTempFile::new_in(folder)?;
-    tokio::task::spawn_blocking(move || appends(file.as_file(), span)).await?
+    tokio::task::spawn_blocking(move || appends(file.as_file(), span, &vec![b'x'; bytes])).await?
 }
 
-fn appends(mut file: &File, span: Duration) -> Result<f64> {
+fn appends(mut file: &File, span: Duration, bytes: &[u8]) -> Result<f64> {
     let (started, mut count) = (Instant::now(), 0u32);
     while started.elapsed() < span {
-        file.write_all(&[b'x'; 1024])?;
+        file.write_all(bytes)?;
         file.sync_data()?;
         count += 1;
     }

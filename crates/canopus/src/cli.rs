@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -34,7 +35,7 @@ pub enum Command {
     Server(ClusterArgs),
     /// Run the node alone in the foreground: container runtime, kubelet, service proxy and DNS
     Agent(AgentArgs),
-    /// Look into the embedded store's files; also while the cluster runs, which is not disturbed
+    /// Look into the embedded store's files, also while the cluster runs, or make them smaller
     #[command(subcommand)]
     Store(StoreCommand),
     /// Write all objects at one revision into a file; also while the cluster runs, which is not disturbed
@@ -178,6 +179,46 @@ pub enum StoreCommand {
         #[arg(default_value = "")]
         prefix: String,
     },
+    /// Make the files as small as what they hold; the cluster must be down, for while it runs it does so by itself
+    Compact(RootArgs),
+    /// Move all objects from the embedded store to an etcd, or back; the cluster must be down
+    Migrate(Box<MigrateArgs>),
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct MigrateArgs {
+    #[command(flatten)]
+    pub root: RootArgs,
+    /// Where to: etcd://HOST:PORT[,HOST:PORT...] (https where --etcd-cafile is given), or embedded, from --etcd-servers
+    #[arg(long, value_name = "STORE")]
+    pub to: Target,
+    #[command(flatten)]
+    pub etcd: EtcdFlags,
+    /// File that says which resources are encrypted, and how
+    #[arg(long, value_name = "FILE")]
+    pub encryption_provider_config: Option<PathBuf>,
+}
+
+/// The place that objects are moved to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// Its members.
+    Etcd(Vec<String>),
+    Embedded,
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_prefix("etcd://") {
+            Some(members) if members.split(',').all(|member| !member.is_empty()) => {
+                Ok(Self::Etcd(members.split(',').map(str::to_owned).collect()))
+            }
+            None if text == "embedded" => Ok(Self::Embedded),
+            _ => Err("this is neither etcd://HOST:PORT[,HOST:PORT...] nor embedded".to_owned()),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Args)]

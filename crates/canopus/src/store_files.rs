@@ -1,44 +1,52 @@
-//! `canopus store`: what the embedded store's files hold. They are only read, so it does not matter whether a server is
-//! writing them.
+//! `canopus store`: what the embedded store's files hold. All but `compact` and `migrate` only read them, so it does not matter
+//! whether a server is writing them.
+
+mod migrate;
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use serde_json::value::RawValue;
-use store::journal::Record;
 use store::journal::inspect::{Inspection, State, inspect};
+use store::journal::{Record, WalOptions};
 
 use crate::cli::{RootArgs, StoreCommand};
 use crate::layout::Layout;
 
-/// How values begin that are encrypted at rest.
-const SEALED: &[u8] = b"k8s:enc:";
-
-pub fn run(command: &StoreCommand) -> Result<()> {
-    let mut out = io::stdout().lock();
+pub async fn run(command: &StoreCommand) -> Result<()> {
+    let mut out = io::stdout();
     match command {
         StoreCommand::Verify(root) => verify(root, &mut out),
         StoreCommand::Stats(root) => stats(&read(root)?, &mut out),
         StoreCommand::Get { root, key } => get(&read(root)?.0, key, &mut out),
         StoreCommand::Dump { root, prefix } => dump(&read(root)?.0, prefix, &mut out),
+        StoreCommand::Compact(root) => compact(&folder_of(root)?, &mut out),
+        StoreCommand::Migrate(arguments) => migrate::run(arguments, &mut out).await,
     }
 }
 
 /// Whether a value is encrypted at rest.
 pub fn is_sealed(value: &[u8]) -> bool {
-    value.starts_with(SEALED)
+    value.starts_with(kube_apiserver::kept::ENCRYPTED.as_bytes())
 }
 
-/// The state below a root folder.
-pub fn read(root: &RootArgs) -> Result<(State, Inspection)> {
+fn folder_of(root: &RootArgs) -> Result<PathBuf> {
     let folder = Layout::new(&root.root_dir)?.store();
     if !folder.is_dir() {
         bail!("there is no store at {}", folder.display());
     }
+    Ok(folder)
+}
+
+/// The state below a root folder.
+pub fn read(root: &RootArgs) -> Result<(State, Inspection)> {
+    let folder = folder_of(root)?;
     inspect(&folder).with_context(|| format!("failed to read the store at {}", folder.display()))
 }
 
@@ -82,6 +90,18 @@ fn dump(state: &State, prefix: &str, out: &mut impl Write) -> Result<()> {
     for record in state.records().filter(|record| record.key.starts_with(prefix)) {
         writeln!(out, "{}", line(&record))?;
     }
+    Ok(())
+}
+
+fn compact(folder: &Path, out: &mut impl Write) -> Result<()> {
+    let size = || -> Result<u64> {
+        let entries = fs::read_dir(folder).with_context(|| format!("failed to read {}", folder.display()))?;
+        entries.map(|entry| Ok(entry?.metadata()?.len())).sum()
+    };
+    let before = size()?;
+    let doing = || format!("failed to compact the store at {}", folder.display());
+    let revision = store::journal::compact::compact(folder, WalOptions::default()).with_context(doing)?;
+    writeln!(out, "The store goes on at revision {revision}; its files take {} bytes of {before} before.", size()?)?;
     Ok(())
 }
 

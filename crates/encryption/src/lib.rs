@@ -26,6 +26,7 @@ use arc_swap::ArcSwap;
 use store::journal::{Opened, Transformer};
 
 pub use config::ConfigError;
+pub use providers::ENCRYPTED;
 use providers::Providers;
 
 /// The group and resource (`apps`, `deployments`) to which a key of the store belongs.

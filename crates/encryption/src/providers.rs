@@ -10,7 +10,8 @@ use crate::kms::Kms;
 use crate::local::Local;
 
 /// What every encrypted value begins with.
-const ENCRYPTED: &str = "k8s:enc:";
+/// How every value begins that is encrypted, by whatever provider.
+pub const ENCRYPTED: &str = "k8s:enc:";
 
 /// One way to keep values.
 pub(crate) trait Provider: Send + Sync {

@@ -26,6 +26,7 @@ pub mod flowcontrol;
 mod follow;
 pub mod health;
 pub mod in_process;
+pub mod kept;
 pub mod metrics;
 pub mod openapi;
 pub mod outbound;

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use encryption::Encryption;
 use machinery::status::Status;
-use store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
@@ -27,8 +26,9 @@ use crate::encryption_config;
 use crate::etcd;
 use crate::flowcontrol::{self, FlowControl};
 use crate::health::{self, Health, Hook};
+use crate::kept::{self, KeptError};
 use crate::metrics::Metrics;
-use crate::registry::{self, Attrs, Registry};
+use crate::registry::{self, Registry};
 use crate::service_addresses;
 use crate::serving::{self, TlsError};
 use crate::traces::{Traces, TracesError};
@@ -75,12 +75,8 @@ struct Hooks {
 
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("failed to open the journal")]
-    Journal(#[source] store::journal::JournalError),
     #[error(transparent)]
-    Etcd(#[from] etcd::EtcdError),
-    #[error("failed to open the store")]
-    Store(#[source] store::OpenError),
+    Kept(#[from] KeptError),
     #[error(transparent)]
     Encryption(#[from] encryption::ConfigError),
     #[error("failed to open the registry")]
@@ -127,7 +123,8 @@ impl Server {
     /// Opens the store and prepares everything; nothing is served or written yet. Needs a runtime.
     pub fn open(config: Config) -> Result<Arc<Self>, StartError> {
         let encryption = encryption_config::open(&config)?;
-        let registry = open_registry(&config, encryption.clone())?;
+        let store = kept::open(&config, encryption.as_ref())?;
+        let registry = Registry::open(store, &config).map_err(StartError::Registry)?;
         let objects = Arc::new(RegistryObjects::new(registry.clone()));
         let tokens = TokenIssuer::open(&config, objects).map_err(StartError::Tokens)?;
         let static_tokens = config.token_auth_file.as_deref().map(StaticTokens::open).transpose();
@@ -299,25 +296,4 @@ impl Server {
         });
         self.metrics.serve(objects, self.registry.store().stats().totals.bytes)
     }
-}
-
-fn open_registry(config: &Config, encryption: Option<Arc<Encryption>>) -> Result<Registry, StartError> {
-    let options = store::Options {
-        history: config.history,
-        quota_bytes: if config.etcd.is_some() { 0 } else { config.quota_backend_bytes },
-        transformer: encryption.clone().map(|encryption| encryption as Arc<dyn store::journal::Transformer>),
-        ..store::Options::default()
-    };
-    if let Some(etcd) = &config.etcd {
-        return Registry::open(etcd::open(etcd, options)?, config).map_err(StartError::Registry);
-    }
-    let journal: Box<dyn store::journal::Journal> = match &config.store_dir {
-        Some(folder) => {
-            let wal = store::journal::Wal::open(folder, encryption_config::wal_options(encryption.is_some()));
-            Box::new(wal.map_err(StartError::Journal)?)
-        }
-        None => Box::new(store::journal::Memory::default()),
-    };
-    let store = Store::<Attrs>::open(journal, options).map_err(StartError::Store)?;
-    Registry::open(store, config).map_err(StartError::Registry)
 }

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc;
 
+use crate::copy::record;
 use crate::error::chain;
 use crate::journal::{Batch, Journal, JournalError, Record};
 use crate::sequencer::{Group, Pending};
 use crate::shared::{Reached, Shared, Work};
-use crate::{CompactError, Entry, Event, EventKind, Revision, Snapshot, WriteError};
+use crate::{CompactError, Event, EventKind, Revision, Snapshot, WriteError};
 
 pub(crate) struct Committer<A> {
     shared: Arc<Shared<A>>,
@@ -182,18 +183,6 @@ impl<A> Drop for Committer<A> {
 fn snapshot_failed<A>(shared: &Shared<A>, error: &JournalError) {
     shared.counters.snapshots_failed.fetch_add(1, Relaxed);
     tracing::warn!(error = chain(error), "failed to write a snapshot of the store, its log is kept");
-}
-
-fn record<A>(kind: EventKind, entry: &Entry<A>) -> Record<'_> {
-    Record {
-        kind,
-        key: &entry.key,
-        create_revision: entry.create_revision,
-        revision: entry.revision,
-        value: &entry.value,
-        revision_at: entry.meta.revision_at,
-        expires_at: entry.meta.expires_at,
-    }
 }
 
 enum Failure {

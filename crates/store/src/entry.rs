@@ -62,12 +62,22 @@ impl<A> Entry<A> {
 
     /// The value with `revision` in the place of its own: the last state of a key that the store deletes by itself.
     pub(crate) fn value_at(&self, revision: Revision) -> Bytes {
-        let Some(at) = self.meta.revision_at.map(|at| at as usize) else { return self.value.clone() };
-        let end = at + Digits::new(self.revision).as_bytes().len();
-        match (self.value.get(..at), self.value.get(end..)) {
-            (Some(head), Some(tail)) => join(head, Digits::new(revision).as_bytes(), tail),
-            _ => self.value.clone(),
+        match self.around_revision() {
+            Some((head, tail)) => join(head, Digits::new(revision).as_bytes(), tail),
+            None => self.value.clone(),
         }
+    }
+
+    /// The value as it was before its revision was written into it.
+    pub(crate) fn without_revision(&self) -> Vec<u8> {
+        self.around_revision().map_or_else(|| self.value.to_vec(), |(head, tail)| [head, tail].concat())
+    }
+
+    /// What stands before and behind the revision in the value.
+    fn around_revision(&self) -> Option<(&[u8], &[u8])> {
+        let at = self.meta.revision_at? as usize;
+        let end = at + Digits::new(self.revision).as_bytes().len();
+        Some((self.value.get(..at)?, self.value.get(end..)?))
     }
 }
 

@@ -18,6 +18,7 @@
 
 mod clock;
 mod committer;
+mod copy;
 mod entry;
 mod error;
 pub mod etcd;
@@ -34,6 +35,7 @@ mod store;
 mod watch;
 
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use copy::Stay;
 pub use entry::{Entry, Event, EventKind, NewValue, Precondition, Revision};
 pub use error::{BarrierError, CompactError, OpenError, ReadError, WatchError, WriteError};
 pub use index::{Snapshot, Totals};

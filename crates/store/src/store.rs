@@ -182,6 +182,11 @@ impl<A: Send + Sync + 'static> Store<A> {
         }
     }
 
+    /// Unix seconds by the store's clock.
+    pub(crate) fn now(&self) -> u64 {
+        self.shared().options.clock.unix_seconds()
+    }
+
     /// The newest entry of a key.
     pub fn get(&self, key: &str) -> Option<Arc<Entry<A>>> {
         self.shared().published.load().index.get(key).cloned()

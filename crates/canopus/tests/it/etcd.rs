@@ -6,11 +6,12 @@ use std::process::Stdio;
 use crate::harness::{Cluster, Kubectl, NODE_ADDRESS, Part, succeed, wait};
 
 const OTHER_ADDRESS: &str = "198.51.100.3";
-const ETCD: &str = "http://127.0.0.1:2379";
+pub const ETCD: &str = "http://127.0.0.1:2379";
 /// What servers of one cluster have in common besides etcd.
 const SHARED: [&str; 4] = ["ca.crt", "ca.key", "sa.key", "sa.pub"];
 
-fn etcd(cluster: &Cluster) -> Part {
+/// An etcd in the cluster's network namespace.
+pub fn etcd(cluster: &Cluster) -> Part {
     let mut etcd = cluster.on_node("etcd");
     etcd.arg("--data-dir").arg(cluster.root().join("etcd"));
     etcd.args(["--listen-client-urls", ETCD, "--advertise-client-urls", ETCD, "--log-level", "error"]);
@@ -113,4 +114,68 @@ fn two_servers_on_one_etcd_are_one_cluster() {
     drop(one);
     b.until(&addresses, |found| found == OTHER_ADDRESS);
     drop((other, store));
+}
+
+/// A server that keeps its objects in files.
+fn embedded(cluster: &Cluster) -> Part {
+    let log = std::fs::File::create(cluster.root().join("embedded.log")).unwrap();
+    let mut command = cluster.canopus();
+    command.arg("server").arg("--root-dir").arg(cluster.root()).args(["--advertise-address", NODE_ADDRESS]);
+    Part(command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap())
+}
+
+#[test]
+fn a_cluster_moves_to_etcd_and_back() {
+    let cluster = Cluster::prepare(&[]);
+    let store = etcd(&cluster);
+    let client = |cluster| kubectl(cluster, cluster.admin_conf());
+    let is_ready = || probe(&cluster, "6443", "/readyz") == "ok";
+    let migrate = |more: &[&str]| {
+        let mut command = cluster.canopus();
+        command.args(["store", "migrate", "--root-dir"]).arg(cluster.root()).args(more);
+        command.output().unwrap()
+    };
+    let version_of = |name: &str| -> u64 {
+        let path = "jsonpath={.metadata.resourceVersion}";
+        client(&cluster).ok(&["get", "configmap", name, "-o", path]).parse().unwrap()
+    };
+
+    let server_in_files = embedded(&cluster);
+    assert!(wait(is_ready));
+    client(&cluster).until(&["get", "serviceaccount", "default", "-o", "name"], |name| name.contains("default"));
+    client(&cluster).ok(&["create", "configmap", "kept", "--from-literal=k=v"]);
+    let first = version_of("kept");
+    let output = migrate(&["--to", "etcd://127.0.0.1:2379"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("a cluster is running below"), "{said}");
+    drop(server_in_files);
+
+    let output = migrate(&["--to", "etcd://127.0.0.1:2379"]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("go on with: --etcd-servers http://127.0.0.1:2379"), "{said} {output:?}");
+    let output = migrate(&["--to", "etcd://127.0.0.1:2379"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("were moved to http://127.0.0.1:2379 /registry"), "{said}");
+    // The old objects are not served by mistake.
+    let mut refused = embedded(&cluster);
+    assert!(!refused.0.wait().unwrap().success());
+    let log = std::fs::read_to_string(cluster.root().join("embedded.log")).unwrap();
+    assert!(log.contains("start with --etcd-servers"), "{log}");
+
+    let on_etcd = server(&cluster, cluster.root(), "6443", NODE_ADDRESS, &[]);
+    assert!(wait(is_ready));
+    assert!(version_of("kept") > first, "the versions of objects only rise");
+    client(&cluster).ok(&["create", "configmap", "added", "--from-literal=k=v"]);
+    let second = version_of("added");
+    drop(on_etcd);
+
+    let output = migrate(&["--to", "embedded", "--etcd-servers", ETCD]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("go on without --etcd-servers"), "{said} {output:?}");
+    let again = embedded(&cluster);
+    assert!(wait(is_ready));
+    assert_eq!(version_of("added"), second);
+    client(&cluster).ok(&["create", "configmap", "last", "--from-literal=k=v"]);
+    assert!(version_of("last") > second);
+    drop((again, store));
 }

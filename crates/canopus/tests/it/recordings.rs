@@ -4,6 +4,8 @@
 //! Some cases change what the whole cluster sees (default classes, custom resources in discovery), so a few at a time get
 //! a server of their own: control plane alone, as recorded. A step that waits for a controller that does not exist yet
 //! takes its 30 s, so several servers run side by side.
+//!
+//! With `RECORDINGS_ON_ETCD=1` the servers keep their objects in one etcd, each below a prefix of its own.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::OpenOptionsExt;
@@ -13,6 +15,7 @@ use std::sync::Mutex;
 
 use serde_json::Value;
 
+use crate::etcd::{ETCD, etcd};
 use crate::harness::{Cluster, Part, wait};
 
 const FLOOR: &str = include_str!("recordings.floor");
@@ -38,16 +41,20 @@ fn recorded_conversations_agree_at_least_as_far_as_before() {
         return;
     }
     let cluster = Cluster::prepare(&[]);
+    let etcd = std::env::var_os("RECORDINGS_ON_ETCD").map(|_| etcd(&cluster));
     let waiting = Mutex::new(portions(&oracle));
     let counts = Mutex::new(BTreeMap::<String, Count>::new());
     std::thread::scope(|scope| {
         for worker in 0..SERVERS {
-            let (cluster, oracle, waiting, counts) = (&cluster, &oracle, &waiting, &counts);
+            let (cluster, oracle, waiting, counts, on_etcd) = (&cluster, &oracle, &waiting, &counts, etcd.is_some());
             scope.spawn(move || {
                 loop {
                     // The lock goes with the statement, so that the others go on meanwhile.
                     let Some((id, cases)) = waiting.lock().unwrap().pop() else { return };
-                    let report = replay(cluster, oracle, worker, &format!("portion-{id}"), &cases);
+                    let name = format!("portion-{id}");
+                    let prefix = format!("--etcd-prefix=/{name}");
+                    let store: &[&str] = if on_etcd { &["--etcd-servers", ETCD, &prefix] } else { &[] };
+                    let report = replay(cluster, oracle, worker, (&name, store), &cases);
                     count(&report, &mut counts.lock().unwrap());
                 }
             });
@@ -86,7 +93,7 @@ fn portions(oracle: &Path) -> Vec<(usize, Vec<PathBuf>)> {
 }
 
 /// The replay's report on these cases from a fresh server.
-fn replay(cluster: &Cluster, oracle: &Path, worker: u16, name: &str, cases: &[PathBuf]) -> Value {
+fn replay(cluster: &Cluster, oracle: &Path, worker: u16, (name, store): (&str, &[&str]), cases: &[PathBuf]) -> Value {
     let root = cluster.root().join(name);
     std::fs::create_dir(&root).unwrap();
     let tokens = root.join("tokens.csv");
@@ -98,6 +105,7 @@ fn replay(cluster: &Cluster, oracle: &Path, worker: u16, name: &str, cases: &[Pa
     let mut server = cluster.canopus();
     server
         .args(["server", "--bind-address", "127.0.0.1", "--advertise-address", "127.0.0.1", "--secure-port", &port])
+        .args(store)
         .arg("--root-dir")
         .arg(&root)
         .arg("--token-auth-file")

@@ -16,7 +16,8 @@ use store::{Entry, NewValue, Precondition, WriteError};
 
 use crate::registry::{Attrs, Registry, encode, object, strategies};
 
-const KEY: &str = "/registry/ranges/servicenodeports";
+/// Where they are kept.
+pub const KEY: &str = "/registry/ranges/servicenodeports";
 const SERVICES: &Kind = &api::core::service::KIND;
 const TRIES: usize = 16;
 

@@ -64,7 +64,7 @@ impl fmt::Display for Server {
 
 impl Server {
     /// Connects. The connection's own work goes on in the present runtime.
-    pub(crate) async fn connect(&self, tls: Option<&Arc<rustls::ClientConfig>>) -> Result<Channel, String> {
+    pub async fn connect(&self, tls: Option<&Arc<rustls::ClientConfig>>) -> Result<Channel, String> {
         let tls = match (self.tls, tls) {
             (false, _) => None,
             (true, Some(config)) => {

@@ -16,7 +16,7 @@
 //! - Whatever is read after [`crate::Store::barrier`] is no older than the moment at which the barrier was asked for.
 //! - The values in etcd are those that upstream writes: [`Form`] changes between them and what the store serves.
 
-pub(crate) mod api;
+pub mod api;
 mod barrier;
 mod client;
 mod compactor;

@@ -3,7 +3,7 @@
 //! What a caller may rely on after a crash: the content of a file up to its last `sync`, and names up to the last `sync_names`.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +17,8 @@ pub trait Disk: Send + Sync {
     fn list(&self) -> io::Result<Vec<String>>;
     /// The whole content of a file.
     fn read(&self, name: &str) -> io::Result<Vec<u8>>;
+    /// The first bytes of a file, at most so many.
+    fn read_head(&self, name: &str, bytes: usize) -> io::Result<Vec<u8>>;
     /// Makes a file, or empties it, with room set aside for `allocate` bytes (which then read as zeros).
     fn create(&self, name: &str, allocate: u64) -> io::Result<Box<dyn DiskFile>>;
     /// Opens a file for writing into it.
@@ -77,6 +79,13 @@ impl Folder {
     }
 }
 
+/// The first bytes of a file.
+pub(super) fn head_of(file: &Path, bytes: usize) -> io::Result<Vec<u8>> {
+    let mut head = Vec::with_capacity(bytes);
+    fs::File::open(file)?.take(bytes as u64).read_to_end(&mut head)?;
+    Ok(head)
+}
+
 /// All names in a folder. Those that are no UTF-8 are not ours.
 pub(super) fn names(folder: &Path) -> io::Result<Vec<String>> {
     let name = |entry: io::Result<fs::DirEntry>| entry.map(|entry| entry.file_name().into_string().ok()).transpose();
@@ -94,6 +103,10 @@ impl Disk for Folder {
 
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {
         fs::read(self.at(name))
+    }
+
+    fn read_head(&self, name: &str, bytes: usize) -> io::Result<Vec<u8>> {
+        head_of(&self.at(name), bytes)
     }
 
     fn create(&self, name: &str, allocate: u64) -> io::Result<Box<dyn DiskFile>> {

@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::journal::disk::{Disk, DiskFile, names};
+use crate::journal::disk::{Disk, DiskFile, head_of, names};
 use crate::journal::{JournalError, Record, Visitor, recover};
 use crate::{EventKind, Revision};
 
@@ -115,6 +115,10 @@ impl Disk for ReadOnly {
 
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {
         fs::read(self.0.join(name))
+    }
+
+    fn read_head(&self, name: &str, bytes: usize) -> io::Result<Vec<u8>> {
+        head_of(&self.0.join(name), bytes)
     }
 
     fn create(&self, _: &str, _: u64) -> io::Result<Box<dyn DiskFile>> {

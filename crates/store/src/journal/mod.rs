@@ -2,6 +2,7 @@
 //!
 //! `wal` is the default, a log in a folder. `memory` keeps nothing beyond the process, for tests and simulations.
 
+pub mod compact;
 pub mod disk;
 mod frame;
 pub mod inspect;
@@ -20,8 +21,8 @@ use std::time::Duration;
 use crate::{EventKind, Revision};
 
 pub use memory::Memory;
-pub(crate) use transformed::Transformed;
 pub use transformed::{Opened, Transformer};
+pub(crate) use transformed::{Transformed, seal};
 pub use wal::{Wal, WalOptions};
 
 /// One write, or one entry of a snapshot (then always a put).

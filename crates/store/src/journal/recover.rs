@@ -126,11 +126,10 @@ fn read_segments(
     let mut log_bytes = 0;
     let mut last = None;
     let mut last_frame = Vec::new();
-    let mut ahead = None;
     for (at, number) in numbers.iter().enumerate() {
         let name = segment::name(*number);
         let file = disk.folder().join(&name);
-        let bytes = ahead.take().map_or_else(|| read_file(disk, &name), Ok)?;
+        let bytes = read_file(disk, &name)?;
         let header = Header::decode(&bytes, file.clone())?;
         let foreign = store_id.is_some_and(|id| id != header.store_id) || header.number != *number;
         let gap = expected_sequence.is_some_and(|sequence| sequence != header.first_sequence);
@@ -142,8 +141,8 @@ fn read_segments(
         let next_first = match numbers.get(at + 1) {
             Some(next) => {
                 let name = segment::name(*next);
-                let bytes = ahead.insert(read_file(disk, &name)?);
-                Some(Header::decode(bytes, disk.folder().join(&name))?.first_sequence)
+                let head = disk.read_head(&name, segment::HEADER).map_err(failed_read)?;
+                Some(Header::decode(&head, disk.folder().join(&name))?.first_sequence)
             }
             None => None,
         };
@@ -181,5 +180,9 @@ fn visit_frame(
 }
 
 fn read_file(disk: &dyn Disk, name: &str) -> Result<Vec<u8>, JournalError> {
-    disk.read(name).map_err(|source| JournalError::Failed { doing: "read a file of the log", source })
+    disk.read(name).map_err(failed_read)
+}
+
+fn failed_read(source: io::Error) -> JournalError {
+    JournalError::Failed { doing: "read a file of the log", source }
 }

@@ -84,7 +84,8 @@ impl Journal for Transformed {
     }
 }
 
-fn seal<'v>(transformer: &dyn Transformer, record: &Record<'v>) -> Result<Cow<'v, [u8]>, JournalError> {
+/// What is kept of a record's value.
+pub(crate) fn seal<'v>(transformer: &dyn Transformer, record: &Record<'v>) -> Result<Cow<'v, [u8]>, JournalError> {
     let value = transformer.seal(record.key, record.value);
     value.map_err(|reason| JournalError::Seal { key: record.key.to_owned(), reason })
 }

@@ -73,6 +73,11 @@ impl Wal {
         Self { disk, options, state: None, broken: false, buffer: Vec::new(), stats: JournalStats::default() }
     }
 
+    /// The newest revision in the log.
+    pub(super) fn revision(&self) -> Result<Revision, JournalError> {
+        self.state.as_ref().map(|state| state.revision).ok_or_else(not_open)
+    }
+
     /// Begins the segment behind the current one.
     fn rotate(&mut self, room: u64) -> Result<(), JournalError> {
         let Some(state) = &self.state else { return Err(not_open()) };

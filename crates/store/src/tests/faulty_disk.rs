@@ -254,6 +254,10 @@ impl Disk for FaultyDisk {
         Ok(state.files[&state.id(name)?].now.clone())
     }
 
+    fn read_head(&self, name: &str, bytes: usize) -> io::Result<Vec<u8>> {
+        Ok(self.read(name)?.into_iter().take(bytes).collect())
+    }
+
     fn create(&self, name: &str, allocate: u64) -> io::Result<Box<dyn DiskFile>> {
         let mut state = self.0.lock();
         state.simple_step()?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::journal::compact::compact;
 use crate::journal::inspect::{State, inspect};
 use crate::journal::restore::restore;
 use crate::journal::{JournalError, Wal, WalOptions};
@@ -104,4 +105,28 @@ fn a_state_is_no_older_than_what_is_in_it() {
     let newer =
         crate::journal::Record { kind, key, create_revision: 9, revision: 9, value, revision_at: None, expires_at: 0 };
     restore(folder.path(), WalOptions::default(), 8, [newer]).expect_err("it is newer");
+}
+
+#[tokio::test]
+async fn a_compacted_folder_holds_the_same_in_less_room() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = open(folder.path());
+    fill(&store).await;
+    let (before, revision) = (of_store(&store), store.revision());
+    let wal = WalOptions { segment_bytes: 4096, ..WalOptions::default() };
+    let error = compact(folder.path(), wal).expect_err("a store uses it");
+    assert!(matches!(error, JournalError::Locked { .. }), "{error}");
+    drop(store);
+    let bytes = || files(folder.path()).values().map(Vec::len).sum::<usize>();
+    let full = bytes();
+    assert_eq!(compact(folder.path(), wal).expect("compacted"), revision);
+    assert!(bytes() < full, "{} of {full} bytes", bytes());
+    let names: Vec<String> = files(folder.path()).into_keys().collect();
+    assert_eq!(names.len(), 3, "the lock, a snapshot and a segment: {names:?}");
+    let store = open(folder.path());
+    assert_eq!((of_store(&store), store.revision()), (before, revision));
+    assert_eq!(store.compact_revision(), revision, "history is gone");
+    store.put("/registry/pods/a/new", value("new"), Precondition::Any).await.expect("written");
+    drop(store);
+    assert_eq!(open(folder.path()).revision(), revision + 1);
 }

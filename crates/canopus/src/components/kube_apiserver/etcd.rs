@@ -45,6 +45,15 @@ pub struct EtcdFlags {
 }
 
 impl EtcdFlags {
+    /// The same with other members, HOST:PORT each, by TLS where there is something to check them by or to show them.
+    #[must_use]
+    pub fn with_members(&self, members: &[String]) -> Self {
+        let is_secure = self.etcd_cafile.is_some() || self.etcd_certfile.is_some();
+        let scheme = if is_secure { "https" } else { "http" };
+        let etcd_servers = members.iter().map(|member| format!("{scheme}://{member}")).collect();
+        Self { etcd_servers, ..self.clone() }
+    }
+
     /// `None` where the store is embedded.
     pub fn settings(&self) -> Result<Option<Etcd>> {
         let storage_media_type: MediaType = self.storage_media_type.parse().map_err(anyhow::Error::msg)?;

@@ -1,6 +1,7 @@
 //! The store on a real etcd: the program `etcd`, or the one that `ETCD` names.
 
 mod cluster;
+mod copies;
 mod failures;
 mod shared;
 mod tls;
