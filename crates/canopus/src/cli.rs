@@ -38,7 +38,7 @@ pub enum Command {
     /// Look into the embedded store's files, also while the cluster runs, or make them smaller
     #[command(subcommand)]
     Store(StoreCommand),
-    /// Write all objects at one revision into a file; also while the cluster runs, which is not disturbed
+    /// Write all objects at one revision into a file or an object store; also while the cluster runs, which is not disturbed
     Backup(BackupArgs),
     /// Make the store of a cluster that does not exist yet from a backup, or single objects in a running one
     Restore(RestoreArgs),
@@ -228,8 +228,10 @@ pub struct BackupArgs {
     /// Also keep the certificates and keys of the cluster, so that it can be restored as the same cluster
     #[arg(long)]
     pub include_pki: bool,
-    /// File to write (it must not exist yet), or - for standard output
-    pub file: PathBuf,
+    /// File or URL (s3://BUCKET/NAME, file:///NAME) to write, which must not exist yet, or - for standard output. The
+    /// credentials of s3 come from the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL
+    #[arg(value_name = "FILE|URL")]
+    pub destination: PathBuf,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -241,6 +243,7 @@ pub struct RestoreArgs {
     pub bump_revision: u64,
     #[command(flatten)]
     pub only: Selection,
-    /// The backup, or - for standard input
-    pub file: PathBuf,
+    /// The backup: a file, a URL as for `canopus backup`, or - for standard input
+    #[arg(value_name = "FILE|URL")]
+    pub source: PathBuf,
 }

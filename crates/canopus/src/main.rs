@@ -77,7 +77,7 @@ fn canopus(arguments: Vec<OsString>) -> ExitCode {
             Command::Server(arguments) => run::server(&arguments).await.map(|()| true),
             Command::Agent(arguments) => run::agent(&arguments).await.map(|()| true),
             Command::Store(command) => store_files::run(&command).await.map(|()| true),
-            Command::Backup(arguments) => backup::backup(&arguments).map(|()| true),
+            Command::Backup(arguments) => backup::backup(&arguments).await.map(|()| true),
             Command::Restore(arguments) => backup::restore(&arguments).await.map(|()| true),
             Command::Kubectl { .. } => unreachable!("handled before the command line is parsed"),
         }
