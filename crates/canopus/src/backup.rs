@@ -4,6 +4,9 @@
 mod archive;
 mod destination;
 pub mod objects;
+pub mod schedule;
+pub mod metrics;
+mod names;
 
 use std::fs;
 use std::io::Write as _;

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand};
 
 use crate::backup::objects::Selection;
+use crate::backup::schedule::ScheduleArgs;
 use crate::components::EtcdFlags;
 use crate::layout::DEFAULT_ROOT_DIR;
 
@@ -84,6 +85,8 @@ pub struct ClusterArgs {
     pub encryption_provider_config: Option<PathBuf>,
     #[command(flatten)]
     pub etcd: EtcdFlags,
+    #[command(flatten)]
+    pub backups: ScheduleArgs,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -15,6 +15,7 @@ use kube_controller_manager::controllers::service_account_token::Sign;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::backup::{metrics::BackupMetrics, schedule};
 use crate::command_line;
 use crate::components::{EtcdFlags, leader_election};
 use crate::kubeconfig;
@@ -112,6 +113,12 @@ impl ControlPlane {
         };
         let running = tasks.spawn(run_or_stand(stands, "kube-scheduler", candidate, shutdown.clone(), work));
         control_plane.server.components.look_at("scheduler", is_running(running));
+        if let Some(backups) = &plan.backups {
+            let metrics = BackupMetrics::default();
+            control_plane.server.metrics.extend(|registry| metrics.register(registry));
+            let cluster = plan.name_among_machines()?;
+            tasks.spawn(schedule::run(backups.clone(), cluster, layout.clone(), metrics, shutdown.clone()));
+        }
         Ok(control_plane)
     }
 

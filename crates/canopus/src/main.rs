@@ -32,7 +32,7 @@ use cli::{Cli, Command};
 
 /// What is logged unless `CANOPUS_LOG` says otherwise. Libraries that log each request or report what their callers
 /// handle anyway are kept quiet.
-const LOG_FILTER: &str = "info,hickory_server=warn,kube_client=off,kube_runtime=error";
+const LOG_FILTER: &str = "info,hickory_server=warn,kube_client=off,kube_runtime=error,object_store=error";
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use network::config::{NetworkConfig, Subnet};
 use serde::{Deserialize, Serialize};
 
+use crate::backup::schedule::BackupPlan;
 use crate::cli::{ClusterArgs, NodeArgs};
 use crate::components::EtcdFlags;
 use crate::layout::{DEFAULT_ROOT_DIR, Layout};
@@ -32,6 +33,9 @@ pub struct ClusterPlan {
     /// An etcd that several servers share, in the place of the embedded store.
     #[serde(default)]
     pub etcd: Option<EtcdFlags>,
+    /// Backups that the server makes by itself.
+    #[serde(default)]
+    pub backups: Option<BackupPlan>,
 }
 
 /// A node of a cluster.
@@ -64,6 +68,7 @@ impl ClusterPlan {
             None => machine::address()?,
         };
         parse_range(&arguments.service_cluster_ip_range)?;
+        let etcd = arguments.etcd.settings()?.is_some().then(|| arguments.etcd.clone());
         Ok(Self {
             name: suffix(layout).map_or_else(|| CLUSTER_NAME.to_owned(), |suffix| format!("{CLUSTER_NAME}-{suffix}")),
             bind_address: arguments.bind_address,
@@ -77,13 +82,19 @@ impl ClusterPlan {
                 .as_deref()
                 .map(std::path::absolute)
                 .transpose()?,
-            etcd: arguments.etcd.settings()?.is_some().then(|| arguments.etcd.clone()),
+            backups: BackupPlan::of(&arguments.backups, etcd.is_some())?,
+            etcd,
         })
     }
 
     /// The first service address, which the API server answers at from inside the cluster.
     pub fn kubernetes_service_address(&self) -> Result<Ipv4Addr> {
         nth_address(&self.service_cluster_ip_range, 1)
+    }
+
+    /// What tells this cluster from those of other machines: the host's name, and what tells it from others there.
+    pub fn name_among_machines(&self) -> Result<String> {
+        Ok(format!("{}{}", machine::host_name()?, self.name.strip_prefix(CLUSTER_NAME).unwrap_or_default()))
     }
 
     /// Where clients on this machine reach the API server.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, StatusCode, header};
+use parking_lot::RwLock;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -44,7 +45,7 @@ const DECISION_BUCKETS: [f64; 8] = [0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.
 pub struct Metrics(Arc<Inner>);
 
 struct Inner {
-    registry: Metrics_,
+    registry: RwLock<Metrics_>,
     requests: Family<Answered, Counter>,
     durations: Family<Asked, Histogram>,
     sli_durations: Family<Asked, Histogram>,
@@ -203,7 +204,7 @@ impl Asked {
 impl Metrics {
     pub fn new(conversions: ConversionMetrics) -> Self {
         let mut inner = Inner {
-            registry: Metrics_::default(),
+            registry: RwLock::default(),
             requests: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(DURATION_BUCKETS)),
             sli_durations: Family::new_with_constructor(|| Histogram::new(SLI_BUCKETS)),
@@ -231,7 +232,7 @@ impl Metrics {
             audit: AuditMetrics::default(),
         };
         // Counters get their `_total` when they are written.
-        let registry = &mut inner.registry;
+        let registry = inner.registry.get_mut();
         registry.register(
             "apiserver_request",
             "Requests by what was asked and the code of the answer",
@@ -293,6 +294,11 @@ impl Metrics {
         inner.authorization.register(registry);
         inner.audit.register(registry);
         Self(Arc::new(inner))
+    }
+
+    /// Adds what another part of this process counts.
+    pub fn extend(&self, register: impl FnOnce(&mut Metrics_)) {
+        register(&mut self.0.registry.write());
     }
 
     pub fn flow(&self) -> &FlowMetrics {
@@ -388,7 +394,7 @@ impl Metrics {
         }
         self.0.storage_bytes.set(i64::try_from(storage_bytes).unwrap_or(i64::MAX));
         let mut open = String::new();
-        if encode(&mut open, &self.0.registry).is_err() {
+        if encode(&mut open, &self.0.registry.read()).is_err() {
             return body::text(StatusCode::INTERNAL_SERVER_ERROR, "failed to write the metrics\n");
         }
         let mut response = Response::new(body::full(text::of_open_metrics(&open)));

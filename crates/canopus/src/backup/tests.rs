@@ -10,7 +10,7 @@ fn root(folder: &Path) -> RootArgs {
 }
 
 /// A root folder whose store has one key at revision 7, and certificates.
-fn cluster() -> tempfile::TempDir {
+pub fn cluster() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let record = Record {
         kind: store::EventKind::Put,

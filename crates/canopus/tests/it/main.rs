@@ -10,6 +10,7 @@ mod storage;
 mod resilience;
 mod full_disk;
 mod process_life;
+mod backups;
 mod bad_input;
 mod arrangements;
 mod components;

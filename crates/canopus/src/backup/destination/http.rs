@@ -39,21 +39,28 @@ impl HttpConnector for Connector {
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         let builder = HttpsConnectorBuilder::new().with_provider_and_native_roots(provider);
         let builder = builder.map_err(|error| failed(error.into()))?;
+        let client =
+            Client::builder(TokioExecutor::new()).build(builder.https_or_http().enable_http1().wrap_connector(tcp));
         let is_plain_allowed =
             options.get_config_value(&ClientConfigKey::AllowHttp).is_some_and(|value| value == "true");
-        let builder = if is_plain_allowed { builder.https_or_http() } else { builder.https_only() };
-        let client = Client::builder(TokioExecutor::new()).build(builder.enable_http1().wrap_connector(tcp));
-        Ok(HttpClient::new(Http(client)))
+        Ok(HttpClient::new(Http { client, is_plain_allowed }))
     }
 }
 
 #[derive(Debug)]
-struct Http(Client<HttpsConnector<TcpConnector>, HttpRequestBody>);
+struct Http {
+    client: Client<HttpsConnector<TcpConnector>, HttpRequestBody>,
+    is_plain_allowed: bool,
+}
 
 #[async_trait]
 impl HttpService for Http {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let Ok(answered) = timeout(ANSWER_PATIENCE, self.0.request(request)).await else {
+        if !self.is_plain_allowed && request.uri().scheme() != Some(&http::uri::Scheme::HTTPS) {
+            let reason = "it is not https, which is allowed only with AWS_ALLOW_HTTP=true";
+            return Err(HttpError::new(HttpErrorKind::Unknown, io::Error::other(reason)));
+        }
+        let Ok(answered) = timeout(ANSWER_PATIENCE, self.client.request(request)).await else {
             return Err(too_late());
         };
         let response = answered.map_err(|error| {

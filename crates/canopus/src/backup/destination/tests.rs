@@ -75,7 +75,8 @@ async fn nothing_is_sent_in_the_clear_unless_that_is_allowed() {
     let settings = Settings::of(&server.lines().replace(ALLOW_HTTP, ""));
     let one = Destination::parse(Path::new("s3://bucket/one"), &settings).unwrap();
     let error = format!("{:#}", get(&one).await.unwrap_err());
-    assert!(!error.contains("secret-of-the-test"), "{error}");
+    assert!(error.contains("AWS_ALLOW_HTTP") && !error.contains("secret-of-the-test"), "{error}");
+    assert_eq!(error.matches("AWS_ALLOW_HTTP").count(), 1, "{error}");
     assert_eq!(server.state.lock().unwrap().requests, [""; 0]);
 }
 

@@ -1,0 +1,79 @@
+//! Backups that a server makes by itself.
+
+use std::path::{Path, PathBuf};
+
+use crate::harness::{Cluster, Kubectl, NODE_ADDRESS, Part, succeed, wait};
+
+fn server(cluster: &Cluster, root: &Path, more: &[&str]) -> Part {
+    let log = std::fs::File::options().create(true).append(true).open(cluster.root().join("server.log")).unwrap();
+    let mut command = cluster.canopus();
+    command.arg("server").arg("--root-dir").arg(root).args(["--advertise-address", NODE_ADDRESS]).args(more);
+    let server = Part(command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap());
+    let ready = || {
+        let mut probe = cluster.on_node("curl");
+        probe.args(["-sk", "--max-time", "5", "https://127.0.0.1:6443/readyz"]).output().unwrap().stdout == b"ok"
+    };
+    assert!(wait(ready), "{}", std::fs::read_to_string(cluster.root().join("server.log")).unwrap());
+    server
+}
+
+fn kubectl<'a>(cluster: &'a Cluster, root: &Path) -> Kubectl<'a> {
+    Kubectl::new(cluster, &[Path::new(env!("CARGO_BIN_EXE_canopus")), Path::new("kubectl")], root.join("admin.conf"))
+}
+
+fn made(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths.filter(|path| path.extension().is_some_and(|kind| kind == "gz")).collect()
+}
+
+#[test]
+fn an_overdue_backup_is_made_at_the_start_and_can_be_restored() {
+    let cluster = Cluster::prepare(&[]);
+    let folder = cluster.root().join("backups");
+    let client = kubectl(&cluster, cluster.root());
+    let first = server(&cluster, cluster.root(), &[]);
+    client.ok(&["create", "namespace", "kept"]);
+    client.ok(&["-n", "kept", "create", "configmap", "settings", "--from-literal=a=1"]);
+    drop(first);
+    std::fs::create_dir(&folder).unwrap();
+    let old = |name: &str| {
+        let path = folder.join(name);
+        std::fs::write(&path, "old").unwrap();
+        path
+    };
+    let host = nix::unistd::gethostname().unwrap().to_string_lossy().to_lowercase();
+    let suffix = client.ok(&["config", "view", "-o", "jsonpath={.clusters[0].name}"]).replacen("canopus", "", 1);
+    let (own, other) = (format!("canopus-{host}{suffix}-20200101T000000Z.tar.gz"), "canopus-x-20200101T000000Z.tar.gz");
+    let (own, other) = (old(&own), old(other));
+
+    let target = folder.display().to_string();
+    let flags = ["--backup-schedule", "@yearly", "--backup-to", &target, "--backup-retention", "1"];
+    let flags = [&flags[..], &["--backup-include-pki"]].concat();
+    let second = server(&cluster, cluster.root(), &flags);
+    assert!(wait(|| !own.exists()), "what is older than is wanted is still there: {:?}", made(&folder));
+    assert!(other.exists());
+    std::fs::remove_file(other).unwrap();
+    let [backup] = made(&folder).try_into().expect("one backup is made");
+    let size = std::fs::metadata(&backup).unwrap().len();
+    let metrics = client.ok(&["get", "--raw", "/metrics"]);
+    for line in [format!("canopus_backup_last_size_bytes {size}"), "canopus_backup_failures_total 0".to_owned()] {
+        assert!(metrics.contains(&line), "{line} is not in\n{metrics}");
+    }
+    drop(second);
+
+    // What is there is not overdue, and a later server knows it.
+    let third = server(&cluster, cluster.root(), &flags);
+    let known = "canopus_backup_last_success_timestamp_seconds 1";
+    client.until(&["get", "--raw", "/metrics"], |metrics| metrics.contains(known));
+    assert_eq!(made(&folder), std::slice::from_ref(&backup));
+    drop(third);
+
+    let root = cluster.root().join("restored");
+    let url = format!("file://{}", backup.display());
+    succeed(cluster.canopus().args(["restore", "--root-dir"]).arg(&root).arg(&url));
+    let restored = server(&cluster, &root, &[]);
+    // The same authority: the old credentials open it.
+    assert_eq!(client.ok(&["-n", "kept", "get", "configmap", "settings", "-o", "jsonpath={.data.a}"]), "1");
+    drop(restored);
+}
