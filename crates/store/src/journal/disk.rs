@@ -35,8 +35,23 @@ pub trait Disk: Send + Sync {
 
 /// An open file.
 pub trait DiskFile: Send {
+    /// Writes at an offset and says how many of the bytes: less than all where the system took no more at once.
+    fn write_some_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<usize>;
     /// Writes all bytes at an offset. After an error any part of them may have been written.
-    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    fn write_at(&mut self, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match self.write_some_at(bytes, offset) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    bytes = bytes.get(written..).unwrap_or_default();
+                    offset += written as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
     /// Makes all that was written durable.
     fn sync(&mut self) -> io::Result<()>;
     /// The file's length.
@@ -164,8 +179,8 @@ fn allocate_file(file: &fs::File, length: u64) -> io::Result<()> {
 struct RealFile(fs::File);
 
 impl DiskFile for RealFile {
-    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.0.write_all_at(bytes, offset)
+    fn write_some_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        self.0.write_at(bytes, offset)
     }
 
     fn sync(&mut self) -> io::Result<()> {

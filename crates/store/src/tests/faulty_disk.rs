@@ -1,4 +1,8 @@
-//! A disk in memory that keeps only what was synced, tears what was not, fails and fills up on request.
+//! A disk in memory that keeps only what was synced, fails and fills up on request, and takes writes in pieces.
+//!
+//! What was not synced is lost in part when power is cut: any of the sectors, completed in any order, and any of the changes of
+//! names, of different files in any order. A sync that fails loses them for good, for the data; a file system that cannot write
+//! its names stops altogether, so those can be synced again.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -31,6 +35,12 @@ impl Random {
     pub fn one_in(&mut self, bound: u64) -> bool {
         self.below(bound) == 0
     }
+
+    fn shuffle<T>(&mut self, items: &mut [T]) {
+        for at in (1..items.len()).rev() {
+            items.swap(at, self.below(at as u64 + 1) as usize);
+        }
+    }
 }
 
 /// What happens to an operation.
@@ -61,10 +71,13 @@ struct State {
     operations: u64,
 }
 
-enum NameChange {
-    Set(String, usize),
-    Rename(String, String),
-    Remove(String),
+/// A change of a file's names.
+struct NameChange {
+    id: usize,
+    /// The name that goes, unless the file is new.
+    from: Option<String>,
+    /// The name that comes, unless the file is removed.
+    to: Option<String>,
 }
 
 #[derive(Default)]
@@ -80,9 +93,10 @@ impl Content {
         self.unsynced.push((offset, bytes.to_vec()));
     }
 
-    /// What is on the disk if nothing more is synced: any of the sectors written since may be, in any combination.
+    /// What is on the disk if nothing more is synced: any of the sectors written since may be, in any combination and order.
     fn lose(&mut self, random: &mut Random) {
-        let fate = random.below(4);
+        let fate = random.below(5);
+        let mut completed = Vec::new();
         for (offset, bytes) in std::mem::take(&mut self.unsynced) {
             let cut = random.below(bytes.len() as u64 + 1) as usize;
             let mut at = 0;
@@ -93,13 +107,20 @@ impl Content {
                     0 => false,
                     1 => true,
                     2 => end <= cut,
-                    _ => random.one_in(2),
+                    3 => random.one_in(2),
+                    _ => !random.one_in(4),
                 };
                 if kept {
-                    put(&mut self.durable, offset + at, &bytes[at..end]);
+                    completed.push((offset + at, bytes[at..end].to_vec()));
                 }
                 at = end;
             }
+        }
+        if fate == 4 {
+            random.shuffle(&mut completed);
+        }
+        for (offset, sector) in completed {
+            put(&mut self.durable, offset, &sector);
         }
     }
 }
@@ -137,6 +158,11 @@ impl FaultyDisk {
         self.0.lock().fault = Some((count, fault));
     }
 
+    /// Whether a fault is still to come.
+    pub fn is_to_fail(&self) -> bool {
+        self.0.lock().fault.is_some()
+    }
+
     pub fn set_capacity(&self, bytes: u64) {
         self.0.lock().capacity = bytes;
     }
@@ -160,13 +186,7 @@ impl FaultyDisk {
     pub fn restart(&self) {
         let mut state = self.0.lock();
         let state = &mut *state;
-        // Any of the changes may be missing: worse than a journaling file system, which only loses the last ones.
-        let fate = state.random.below(3);
-        for change in std::mem::take(&mut state.unsynced_names) {
-            if fate == 1 || (fate == 2 && state.random.one_in(2)) {
-                change.apply(&mut state.durable_names);
-            }
-        }
+        state.lose_names();
         state.names = state.durable_names.clone();
         for content in state.files.values_mut() {
             content.lose(&mut state.random);
@@ -181,19 +201,47 @@ impl FaultyDisk {
 
 impl NameChange {
     fn apply(self, names: &mut BTreeMap<String, usize>) {
-        match self {
-            Self::Set(name, id) => drop(names.insert(name, id)),
-            Self::Remove(name) => drop(names.remove(&name)),
-            Self::Rename(from, to) => {
-                if let Some(id) = names.remove(&from) {
-                    names.insert(to, id);
-                }
+        if let Some(from) = self.from {
+            if names.get(&from) != Some(&self.id) {
+                // It never had this name, as far as the disk knows.
+                return;
             }
+            names.remove(&from);
+        }
+        if let Some(to) = self.to {
+            names.insert(to, self.id);
         }
     }
 }
 
 impl State {
+    /// Any of the changes may be missing: worse than a journaling file system, which only loses the last ones.
+    fn lose_names(&mut self) {
+        let mut changes = std::mem::take(&mut self.unsynced_names);
+        match self.random.below(4) {
+            0 => changes.clear(),
+            1 => {}
+            2 => changes.retain(|_| self.random.one_in(2)),
+            _ => {
+                // Each file's changes up to a point, the files in any order.
+                let mut files: Vec<usize> = changes.iter().map(|change| change.id).collect();
+                files.sort_unstable();
+                files.dedup();
+                self.random.shuffle(&mut files);
+                let place = |change: &NameChange| files.iter().position(|id| *id == change.id);
+                changes.sort_by_key(place);
+                let mut lost = None;
+                changes.retain(|change| {
+                    if lost != Some(change.id) && self.random.one_in(4) {
+                        lost = Some(change.id);
+                    }
+                    lost != Some(change.id)
+                });
+            }
+        }
+        changes.into_iter().for_each(|change| change.apply(&mut self.durable_names));
+    }
+
     fn used(&self) -> u64 {
         self.names.values().map(|id| self.files[id].now.len() as u64).sum()
     }
@@ -242,15 +290,14 @@ impl Disk for FaultyDisk {
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
-        let state = self.0.lock();
-        if state.crashed { Err(crashed()) } else { Ok(state.names.keys().cloned().collect()) }
+        let mut state = self.0.lock();
+        state.simple_step()?;
+        Ok(state.names.keys().cloned().collect())
     }
 
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {
-        let state = self.0.lock();
-        if state.crashed {
-            return Err(crashed());
-        }
+        let mut state = self.0.lock();
+        state.simple_step()?;
         Ok(state.files[&state.id(name)?].now.clone())
     }
 
@@ -272,7 +319,7 @@ impl Disk for FaultyDisk {
         }
         state.files.insert(id, content);
         state.names.insert(name.into(), id);
-        state.unsynced_names.push(NameChange::Set(name.into(), id));
+        state.unsynced_names.push(NameChange { id, from: None, to: Some(name.into()) });
         Ok(Box::new(FaultyFile { disk: self.0.clone(), id }))
     }
 
@@ -288,16 +335,16 @@ impl Disk for FaultyDisk {
         let id = state.id(from)?;
         state.names.remove(from);
         state.names.insert(to.into(), id);
-        state.unsynced_names.push(NameChange::Rename(from.into(), to.into()));
+        state.unsynced_names.push(NameChange { id, from: Some(from.into()), to: Some(to.into()) });
         Ok(())
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut state = self.0.lock();
         state.simple_step()?;
-        state.id(name)?;
+        let id = state.id(name)?;
         state.names.remove(name);
-        state.unsynced_names.push(NameChange::Remove(name.into()));
+        state.unsynced_names.push(NameChange { id, from: Some(name.into()), to: None });
         Ok(())
     }
 
@@ -320,18 +367,24 @@ struct FaultyFile {
 }
 
 impl DiskFile for FaultyFile {
-    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+    fn write_some_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         let mut state = self.disk.lock();
         let fault = state.step()?;
         let state = &mut *state;
+        let is_short = state.random.one_in(16);
         let part = state.random.below(bytes.len() as u64 + 1) as usize;
         let Some(content) = state.files.get(&self.id) else { return Err(crashed()) };
         let growth = (offset + bytes.len() as u64).saturating_sub(content.now.len() as u64);
         let full = growth > 0 && state.used() + growth > state.capacity;
         let fault = fault.or(full.then_some(Fault::Enospc));
         let Some(content) = state.files.get_mut(&self.id) else { return Err(crashed()) };
-        content.write(offset as usize, if fault.is_some() { &bytes[..part] } else { bytes });
-        fault.map_or(Ok(()), |fault| Err(error(fault)))
+        let written = match fault {
+            Some(_) => part,
+            None if is_short => part.max(1),
+            None => bytes.len(),
+        };
+        content.write(offset as usize, &bytes[..written]);
+        fault.map_or(Ok(written), |fault| Err(error(fault)))
     }
 
     fn sync(&mut self) -> io::Result<()> {

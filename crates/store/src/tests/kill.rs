@@ -7,11 +7,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::journal::{Wal, WalOptions};
+use crate::tests::model::number;
 use crate::tests::{TestStore, value};
 use crate::{Options, Precondition, Store};
 
 const FOLDER: &str = "STORE_TEST_WRITER_FOLDER";
-const ROUNDS: usize = 20;
 const WRITERS: usize = 4;
 
 fn open(folder: &Path) -> TestStore {
@@ -41,11 +41,13 @@ async fn writer() {
     }
 }
 
+/// `STORE_KILLS` times, 20 unless set.
 #[test]
 fn a_killed_server_has_lost_nothing_it_acknowledged() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut newest = [0; WRITERS];
-    for round in 1..=ROUNDS {
+    let rounds = number("STORE_KILLS", 20);
+    for round in 1..=rounds {
         let mut child = Command::new(std::env::current_exe().expect("this binary"))
             .args(["--exact", "--nocapture", "tests::kill::writer"])
             .env(FOLDER, folder.path())
@@ -65,7 +67,7 @@ fn a_killed_server_has_lost_nothing_it_acknowledged() {
                 *newest = revision.max(*newest);
             }
             seen += 1;
-            if seen == round * 13 {
+            if seen == (round * 13) % 1000 + 1 {
                 child.kill().expect("it is killed");
             }
         }
@@ -76,4 +78,7 @@ fn a_killed_server_has_lost_nothing_it_acknowledged() {
             assert!(entry.revision >= *revision, "round {round}: writer {writer} lost {revision}");
         }
     }
+    let acknowledged: u64 = newest.iter().copied().max().unwrap_or(0);
+    println!("{rounds} kills, the newest acknowledged write is {acknowledged}");
+    assert!(acknowledged > rounds, "little was written");
 }

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::journal::{Wal, WalOptions};
@@ -380,23 +381,48 @@ fn history(seed: u64) -> (u64, u64, u64) {
     (world.acknowledged, world.crashes, world.disk.operations())
 }
 
-/// Runs `STORE_HISTORIES` histories (300 unless set) from seed `STORE_SEED` (0 unless set) on.
+/// A number from the environment.
+pub(super) fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
+}
+
+/// Runs `STORE_HISTORIES` histories (10,000 unless set) from seed `STORE_SEED` (0 unless set) on, on all cores.
 #[test]
 fn random_histories_agree_with_the_model() {
-    let number = |name: &str, default| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
-    let (first, count): (u64, u64) = (number("STORE_SEED", 0), number("STORE_HISTORIES", 300));
-    let mut totals = (0, 0, 0);
-    for seed in first..first + count {
-        match std::panic::catch_unwind(|| history(seed)) {
-            Ok((acknowledged, crashes, operations)) => {
-                totals = (totals.0 + acknowledged, totals.1 + crashes, totals.2 + operations);
+    let (first, count) = (number("STORE_SEED", 0), number("STORE_HISTORIES", 10_000));
+    let (begun, next, end) = (std::time::Instant::now(), AtomicU64::new(first), AtomicU64::new(first + count));
+    let work = || {
+        let mut totals = (0, 0, 0);
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= end.load(Ordering::Relaxed) {
+                return totals;
             }
-            Err(panic) => {
-                eprintln!("the history of seed {seed} fails; replay it with STORE_SEED={seed} STORE_HISTORIES=1");
-                std::panic::resume_unwind(panic);
+            match std::panic::catch_unwind(|| history(seed)) {
+                Ok((acknowledged, crashes, operations)) => {
+                    totals = (totals.0 + acknowledged, totals.1 + crashes, totals.2 + operations);
+                }
+                Err(panic) => {
+                    end.store(0, Ordering::Relaxed);
+                    eprintln!("the history of seed {seed} fails; replay it with STORE_SEED={seed} STORE_HISTORIES=1");
+                    std::panic::resume_unwind(panic);
+                }
             }
         }
-    }
-    let (acknowledged, crashes, operations) = totals;
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let totals: Vec<(u64, u64, u64)> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    });
+    let sum = |of: fn(&(u64, u64, u64)) -> u64| totals.iter().map(of).sum::<u64>();
+    let (acknowledged, crashes, operations) = (sum(|own| own.0), sum(|own| own.1), sum(|own| own.2));
+    println!(
+        "{count} histories in {:.1?}: {acknowledged} writes acknowledged, {crashes} crashes, {operations} operations of the disk",
+        begun.elapsed()
+    );
     assert!(acknowledged > count * 10 && crashes > count && operations > count * 50, "{totals:?} test little");
 }
