@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::journal::Memory;
 use crate::tests::{memory, value};
-use crate::{Entry, Precondition, WriteError};
+use crate::{Entry, Options, Precondition, Store, WriteError};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn compare_and_swap_loses_no_increment() {
@@ -109,5 +110,42 @@ async fn a_list_and_the_watch_from_it_are_the_whole_story() {
     for mirror in mirrors {
         let mirror = mirror.await.expect("no panic");
         assert_eq!(mirror.values().map(|entry| entry.revision).collect::<Vec<_>>(), truth);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn progress_is_never_ahead_of_an_event() {
+    const WRITERS: u64 = 4;
+    const WRITES: u64 = 3000;
+    let options = Options { ring_events_max: (WRITERS * WRITES) as usize, ..Options::default() };
+    let store = Store::<()>::open(Box::new(Memory::default()), options).expect("it opens");
+    // Both ask all the time, so that they do while events are on their way.
+    let watchers = ["/registry/pods/", ""].map(|prefix| {
+        let mut watch = store.watch(prefix, 1).expect("nothing is compacted");
+        std::thread::spawn(move || {
+            let (mut seen, mut progress) = (0, 1);
+            while seen < WRITERS * WRITES {
+                let now = watch.revision();
+                assert!(now >= progress, "progress went from {progress} back to {now}");
+                progress = now;
+                if let Some(event) = watch.try_next() {
+                    let event = event.expect("an event");
+                    assert!(event.revision > progress, "progress {progress} was ahead of {}", event.revision);
+                    seen += 1;
+                }
+            }
+        })
+    });
+    let writers = (0..WRITERS).map(|writer| {
+        let store = store.clone();
+        async move {
+            for _ in 0..WRITES {
+                store.put(&format!("/registry/pods/a/{writer}"), value("x"), Precondition::Any).await.expect("written");
+            }
+        }
+    });
+    writers.collect::<tokio::task::JoinSet<_>>().join_all().await;
+    for watcher in watchers {
+        watcher.join().expect("no panic");
     }
 }

@@ -9,6 +9,7 @@ mod history;
 mod kill;
 mod limits;
 mod model;
+mod serializability;
 mod tools;
 mod transformed;
 mod watches;
