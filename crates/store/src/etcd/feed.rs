@@ -15,17 +15,16 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
 use super::EtcdOptions;
-use super::api::event::EventType;
 use super::api::watch_request::RequestUnion;
-use super::api::{self, StatusRequest, WatchCreateRequest, WatchProgressRequest, WatchRequest, WatchResponse};
+use super::api::{StatusRequest, WatchCreateRequest, WatchProgressRequest, WatchRequest, WatchResponse};
+use super::apply::{self, Apply, Refused};
 use super::client::{CALL_TIMEOUT, Client, Connection, reason};
 use super::dial::Server;
-use super::form::{Sealed, Values};
+use super::form::Values;
 use super::load::{self, LoadError};
 use super::waiters::Waiters;
-use crate::index::{Index, Published};
+use crate::Revision;
 use crate::shared::Shared;
-use crate::{Entry, Event, EventKind, Revision};
 
 /// How often etcd is asked for its progress while somebody waits.
 const ASK_EVERY: Duration = Duration::from_millis(20);
@@ -56,8 +55,6 @@ struct Stream {
     requests: mpsc::Sender<WatchRequest>,
     responses: Streaming<WatchResponse>,
     reports_progress: bool,
-    /// Events of a response that comes in parts.
-    parts: Vec<api::Event>,
 }
 
 impl<A: Send + Sync + 'static> Feed<A> {
@@ -116,9 +113,13 @@ impl<A: Send + Sync + 'static> Feed<A> {
             self.load(&connection, current).await?;
             self.reload = false;
         }
-        let next = self.shared.published.load().revision + 1;
-        let stream = Stream::open(&connection, &self.values, next, reports_progress).await?;
-        tracing::info!(%server, version = status.version, revision = next - 1, "following etcd");
+        let own = self.shared.published.load().revision;
+        // Who has missed something begins with what is known already: older etcds grant a watch from the very revision on at
+        // which their history begins, although a deletion made there is no longer in it (etcd 18089, 19179). From the one before
+        // it is refused. Who has missed nothing waits for the next: etcd is slower to begin with what has been.
+        let start = if own < current { own } else { own + 1 };
+        let stream = Stream::open(&connection, &self.values, start, reports_progress).await?;
+        tracing::info!(%server, version = status.version, revision = own, "following etcd");
         // Whatever is said about earlier connections is of no interest any more.
         while self.failures.try_recv().is_ok() {}
         self.client.want(current);
@@ -144,7 +145,7 @@ impl<A: Send + Sync + 'static> Feed<A> {
                 }
             }
         };
-        self.shared.reset(state);
+        apply::begin_anew(&self.shared, &self.waiters, state);
         Ok(())
     }
 
@@ -154,6 +155,7 @@ impl<A: Send + Sync + 'static> Feed<A> {
         serial: u64,
         current: Revision,
     ) -> Result<std::convert::Infallible, String> {
+        let mut apply = Apply::new(&self.shared, &self.waiters, &self.values, stream.reports_progress);
         let mut wanted = self.client.wanted();
         let mut ask = tokio::time::interval(ASK_EVERY);
         ask.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -171,7 +173,11 @@ impl<A: Send + Sync + 'static> Feed<A> {
                 biased;
                 response = stream.responses.message() => {
                     let response = response.map_err(|status| reason(&status))?;
-                    self.take(&mut stream, response.ok_or("etcd ended the watch")?)?;
+                    apply.take(response.ok_or("etcd ended the watch")?).map_err(|refused| {
+                        // What was missed is gone: nothing but reading everything again makes up for it.
+                        self.reload = matches!(refused, Refused::Compacted { .. });
+                        refused.to_string()
+                    })?;
                 }
                 Some(failed) = self.failures.recv() => {
                     if failed == serial {
@@ -183,90 +189,6 @@ impl<A: Send + Sync + 'static> Feed<A> {
                 _ = upkeep.tick() => self.shared.upkeep(),
             }
         }
-    }
-
-    /// Takes over what a response says.
-    fn take(&mut self, stream: &mut Stream, response: WatchResponse) -> Result<(), String> {
-        if response.canceled {
-            // What was missed is gone: nothing but reading everything again makes up for it.
-            self.reload = response.compact_revision > 0;
-            return Err(match response.compact_revision {
-                0 => format!("etcd ended the watch: {}", response.cancel_reason),
-                oldest => format!("what was missed is compacted, the oldest revision is {oldest}"),
-            });
-        }
-        if response.created {
-            return Ok(());
-        }
-        if response.events.is_empty() && !response.fragment {
-            if stream.parts.is_empty() && stream.reports_progress {
-                let revision = response.header.unwrap_or_default().revision;
-                self.shared.advance(revision);
-                self.waiters.reached(revision);
-            }
-            return Ok(());
-        }
-        stream.parts.extend(response.events);
-        if response.fragment {
-            return Ok(());
-        }
-        let events = std::mem::take(&mut stream.parts);
-        self.apply(&events).map_err(|sealed| sealed.0)
-    }
-
-    fn apply(&self, events: &[api::Event]) -> Result<(), Sealed> {
-        let state = self.shared.published.load_full();
-        let mut index = state.index.clone();
-        let mut revision = state.revision;
-        let mut applied = Vec::with_capacity(events.len());
-        for event in events {
-            let Some(kv) = &event.kv else { continue };
-            revision = revision.max(kv.mod_revision);
-            let Some(key) = self.values.key(&kv.key) else { continue };
-            if kv.mod_revision <= state.revision {
-                continue;
-            }
-            if let Some(event) = self.event(event.r#type(), &index, key, kv)? {
-                index.apply(&event);
-                applied.push(event);
-            }
-        }
-        drop(state);
-        if applied.is_empty() {
-            self.shared.advance(revision);
-        } else {
-            let touched = self.shared.publish(&applied, Published { index, revision }, None);
-            // Writers first: watchers run beside their next step.
-            self.waiters.reached(revision);
-            drop(touched);
-            return Ok(());
-        }
-        self.waiters.reached(revision);
-        Ok(())
-    }
-
-    fn event(
-        &self,
-        kind: EventType,
-        index: &Index<A>,
-        key: Arc<str>,
-        kv: &api::KeyValue,
-    ) -> Result<Option<Arc<Event<A>>>, Sealed> {
-        let previous = index.get(&key).cloned();
-        // All versions of a key share its name.
-        let key = previous.as_ref().map_or(key, |previous| previous.key.clone());
-        Ok(match (kind, previous) {
-            (EventType::Put, previous) => {
-                let entry = self.values.open(key, kv)?;
-                Some(Event::new(EventKind::Put, entry, previous))
-            }
-            (EventType::Delete, Some(previous)) => {
-                let value = previous.value_at(kv.mod_revision);
-                let entry = Entry::new(key, previous.create_revision, kv.mod_revision, value, previous.meta);
-                Some(Event::new(EventKind::Delete, entry, Some(previous)))
-            }
-            (EventType::Delete, None) => None,
-        })
     }
 }
 
@@ -282,7 +204,7 @@ impl Stream {
             if reports_progress { (key, range_end) } else { (Bytes::from_static(ALL), Bytes::from_static(ALL)) };
         let create = WatchCreateRequest { key, range_end, start_revision, fragment: true };
         let (requests, responses) = Self::begin(connection, create).await?;
-        Ok(Self { requests, responses, reports_progress, parts: Vec::new() })
+        Ok(Self { requests, responses, reports_progress })
     }
 
     async fn begin(

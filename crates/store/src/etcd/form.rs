@@ -19,7 +19,7 @@ pub trait Form: Send + Sync {
 }
 
 /// All that is done to keys and values on their way.
-pub(super) struct Values {
+pub(crate) struct Values {
     root: Box<str>,
     prefix: Box<str>,
     form: Arc<dyn Form>,
@@ -28,7 +28,7 @@ pub(super) struct Values {
 
 /// A value that cannot be read at present: its key service is away.
 #[derive(Debug)]
-pub(super) struct Sealed(pub String);
+pub(crate) struct Sealed(pub String);
 
 impl Values {
     pub fn new(etcd: &EtcdOptions, transformer: Option<Arc<dyn Transformer>>) -> Self {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! put/delete (write.rs) -> one transaction comparing mod_revision -> etcd
-//! etcd -> one watch on the prefix (feed.rs) -> index, history, rings (shared.rs) -> the writer that waits (waiters.rs)
+//! etcd -> one watch on the prefix (feed.rs) -> index, history, rings (apply.rs) -> the writer that waits (waiters.rs)
 //! barrier (barrier.rs) -> a quorum read of the revision, shared by all who wait -> until the feed has come so far
 //! ```
 //!
@@ -17,6 +17,7 @@
 //! - The values in etcd are those that upstream writes: [`Form`] changes between them and what the store serves.
 
 pub mod api;
+pub(crate) mod apply;
 mod barrier;
 mod client;
 mod compactor;
@@ -44,7 +45,9 @@ use crate::{OpenError, Options};
 pub use dial::{EndpointError, Server};
 pub use form::Form;
 
-use form::Values;
+pub(crate) use form::Values;
+#[cfg(test)]
+pub(crate) use waiters::Waiters;
 
 /// Which etcd, and how its data are used.
 #[derive(Clone)]

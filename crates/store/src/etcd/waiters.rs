@@ -14,7 +14,7 @@ use crate::shared::Shared;
 
 /// Each is woken once, by the step that it waits for, however many wait.
 #[derive(Default)]
-pub(super) struct Waiters {
+pub(crate) struct Waiters {
     waiting: Mutex<BTreeMap<(Revision, u64), oneshot::Sender<()>>>,
     serial: AtomicU64,
 }
@@ -31,7 +31,7 @@ impl Waiters {
         due.into_values().for_each(|waiter| _ = waiter.send(()));
     }
 
-    async fn wait(&self, revision: Revision, is_reached: impl Fn() -> bool) {
+    pub async fn wait(&self, revision: Revision, is_reached: impl Fn() -> bool) {
         if is_reached() {
             return;
         }

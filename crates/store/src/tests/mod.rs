@@ -3,6 +3,7 @@
 mod basics;
 mod concurrency;
 mod etcd;
+mod etcd_bugs;
 mod faulty_disk;
 mod files;
 mod history;

@@ -1,6 +1,6 @@
 //! The store on a real etcd: the program `etcd`, or the one that `ETCD` names.
 
-mod cluster;
+pub(super) mod cluster;
 mod copies;
 mod failures;
 mod shared;
@@ -14,10 +14,10 @@ use crate::etcd::{EtcdOptions, Form};
 use crate::{Event, NewValue, Options, Store, Watch};
 use cluster::Cluster;
 
-pub(super) type TestStore = Store<()>;
+pub(in crate::tests) type TestStore = Store<()>;
 
 /// Values are kept as they are and served with their revision behind them.
-pub(super) struct Plain;
+pub(in crate::tests) struct Plain;
 
 impl Form for Plain {
     fn keep(&self, _: &str, value: &NewValue) -> Result<Vec<u8>, String> {
@@ -32,33 +32,33 @@ impl Form for Plain {
     }
 }
 
-pub(super) fn text(text: &str) -> NewValue {
+pub(in crate::tests) fn text(text: &str) -> NewValue {
     NewValue::new(text, Some(text.len()))
 }
 
-pub(super) fn options(cluster: &Cluster) -> EtcdOptions {
+pub(in crate::tests) fn options(cluster: &Cluster) -> EtcdOptions {
     let options = EtcdOptions::new(cluster.servers(), Arc::new(Plain));
     EtcdOptions { compaction_interval: Duration::ZERO, ..options }
 }
 
-pub(super) async fn open(cluster: &Cluster) -> TestStore {
+pub(in crate::tests) async fn open(cluster: &Cluster) -> TestStore {
     open_with(options(cluster)).await
 }
 
 /// Opened beside the test's own runtime, whose thread it would block.
-pub(super) async fn open_with(options: EtcdOptions) -> TestStore {
+pub(in crate::tests) async fn open_with(options: EtcdOptions) -> TestStore {
     let open = move || Store::open_etcd(options, Options::default());
     tokio::task::spawn_blocking(open).await.expect("no panic").expect("etcd is there")
 }
 
 /// The next event, which must come soon.
-pub(super) async fn next(watch: &mut Watch<()>) -> Arc<Event<()>> {
+pub(in crate::tests) async fn next(watch: &mut Watch<()>) -> Arc<Event<()>> {
     let event = tokio::time::timeout(Duration::from_secs(20), watch.next()).await;
     event.expect("in time").expect("the watch goes on").expect("an event")
 }
 
 /// Asks again until it is so.
-pub(super) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+pub(in crate::tests) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let wait = async {
         while !is_so().await {
             tokio::time::sleep(Duration::from_millis(20)).await;
