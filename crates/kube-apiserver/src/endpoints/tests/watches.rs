@@ -86,6 +86,32 @@ async fn a_watch_from_before_the_history_is_told_to_list_again() {
     assert!(watch.next().await.is_none());
 }
 
+/// etcd 20221 and 15220, as a client of the API would see them.
+#[tokio::test]
+async fn a_watch_from_a_version_to_come_is_told_nothing_older_in_events_or_bookmarks() {
+    let h = Harness::new().await;
+    let version = |object: &Value| -> u64 { object["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap() };
+    let from = version(&h.configmap("a", json!({})).await) + 2;
+    let query = format!("watch=1&allowWatchBookmarks=true&timeoutSeconds=1&resourceVersion={from}");
+    let mut watch = h.watch(&format!("{MAPS}?{query}"), JSON).await;
+    let mut made = Vec::new();
+    for name in ["b", "c", "d", "e"] {
+        made.push(version(&h.configmap(name, json!({})).await));
+    }
+    let (mut told, mut bookmark) = (Vec::new(), None);
+    while let Some(event) = watch.next().await {
+        assert_eq!(bookmark, None, "the bookmark comes last");
+        match event["type"].as_str() {
+            Some("ADDED") => told.push(version(&event["object"])),
+            Some("BOOKMARK") => bookmark = Some(version(&event["object"])),
+            other => panic!("{other:?}: {event}"),
+        }
+    }
+    made.retain(|version| *version > from);
+    assert!(made.len() >= 2 && told == made, "{told:?}, not {made:?} after {from}");
+    assert!(bookmark >= made.last().copied(), "{bookmark:?}");
+}
+
 #[tokio::test]
 async fn a_watch_ends_with_its_time() {
     let h = Harness::new().await;
