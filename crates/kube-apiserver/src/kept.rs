@@ -45,11 +45,17 @@ pub(crate) fn open(config: &Config, encryption: Option<&Arc<Encryption>>) -> Res
 }
 
 fn open_files(folder: &Path, config: &Config, encryption: Option<&Arc<Encryption>>) -> Result<Store<Attrs>, KeptError> {
-    if let Ok(to) = std::fs::read_to_string(folder.join(MOVED)) {
-        return Err(KeptError::Moved { folder: folder.to_owned(), to: to.trim().to_owned() });
-    }
+    still_kept(folder)?;
     let wal = Wal::open(folder, encryption_config::wal_options(encryption.is_some()));
     on(Box::new(wal.map_err(KeptError::Journal)?), config, encryption)
+}
+
+/// An error if the objects of a store have gone to an etcd since.
+pub fn still_kept(folder: &Path) -> Result<(), KeptError> {
+    match std::fs::read_to_string(folder.join(MOVED)) {
+        Ok(to) => Err(KeptError::Moved { folder: folder.to_owned(), to: to.trim().to_owned() }),
+        Err(_) => Ok(()),
+    }
 }
 
 fn on(

@@ -52,6 +52,7 @@ pub struct Prepared {
 impl Prepared {
     /// Reads the state below a root folder, also while a server writes it.
     pub fn of(layout: &Layout) -> Result<Self> {
+        kube_apiserver::kept::still_kept(&layout.store())?;
         let (state, found) = store_files::read(&RootArgs { root_dir: layout.root().to_owned() })?;
         let manifest = Manifest {
             format: FORMAT,

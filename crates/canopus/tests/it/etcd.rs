@@ -156,7 +156,9 @@ fn a_cluster_moves_to_etcd_and_back() {
     let output = migrate(&["--to", "etcd://127.0.0.1:2379"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && said.contains("were moved to http://127.0.0.1:2379 /registry"), "{said}");
-    // The old objects are not served by mistake.
+    // The old objects are neither served nor taken for the cluster's by mistake.
+    let output = cluster.canopus().args(["backup", "--root-dir"]).arg(cluster.root()).arg("-").output().unwrap();
+    assert!(!output.status.success() && output.stdout.is_empty());
     let mut refused = embedded(&cluster);
     assert!(!refused.0.wait().unwrap().success());
     let log = std::fs::read_to_string(cluster.root().join("embedded.log")).unwrap();
