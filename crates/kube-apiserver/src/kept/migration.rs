@@ -7,7 +7,9 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use encryption::Encryption;
 use serde_json::json;
 use store::journal::{JournalError, Transformer};
 use store::{NewValue, Snapshot, Stay, Store};
@@ -66,7 +68,7 @@ pub enum MigrationError {
 pub async fn to_etcd(folder: &Path, settings: &Etcd, config: &Config) -> Result<Moved, MigrationError> {
     let encryption = encryption_config::open(config)?;
     let files = open_files(folder, config, encryption.as_ref())?;
-    let etcd = open_etcd(settings, config).await?;
+    let etcd = open_etcd(settings, config, encryption.clone()).await?;
     let prefix = || settings.prefix.clone();
     let objects = etcd.snapshot().totals().entries;
     if objects > 0 {
@@ -97,7 +99,7 @@ pub async fn to_files(settings: &Etcd, folder: &Path, config: &Config) -> Result
     if folder.exists() && !was_moved {
         return Err(MigrationError::Exists { folder: folder.to_owned() });
     }
-    let etcd = open_etcd(settings, config).await?;
+    let etcd = open_etcd(settings, config, encryption.clone()).await?;
     let state = etcd.snapshot();
     none_sealed(&state)?;
     let written = folder.with_extension("new");
@@ -120,9 +122,12 @@ pub async fn to_files(settings: &Etcd, folder: &Path, config: &Config) -> Result
 }
 
 /// Opening waits for etcd, which is too long for an async thread.
-async fn open_etcd(settings: &Etcd, config: &Config) -> Result<Store<Attrs>, MigrationError> {
+async fn open_etcd(
+    settings: &Etcd,
+    config: &Config,
+    encryption: Option<Arc<Encryption>>,
+) -> Result<Store<Attrs>, MigrationError> {
     let config = Config { etcd: Some(settings.clone()), ..config.clone() };
-    let encryption = encryption_config::open(&config)?;
     let opening = tokio::task::spawn_blocking(move || super::open(&config, encryption.as_ref()));
     match opening.await {
         Ok(opened) => Ok(opened?),

@@ -95,16 +95,15 @@ impl<A: Send + Sync + 'static> Apply<A> {
             }
         }
         drop(state);
-        if applied.is_empty() {
+        let touched = if applied.is_empty() {
             self.shared.advance(revision);
+            None
         } else {
-            let touched = self.shared.publish(&applied, Published { index, revision }, None);
-            // Writers first: watchers run beside their next step.
-            self.waiters.reached(revision);
-            drop(touched);
-            return Ok(());
-        }
+            Some(self.shared.publish(&applied, Published { index, revision }, None))
+        };
+        // Writers first: watchers run beside their next step.
         self.waiters.reached(revision);
+        drop(touched);
         Ok(())
     }
 

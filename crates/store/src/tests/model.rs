@@ -18,7 +18,7 @@ use crate::{
     EventKind, ManualClock, NewValue, Options, Precondition, ReadError, Revision, Watch, WatchError, WriteError,
 };
 
-const KEYS: [&str; 6] = [
+pub const KEYS: [&str; 6] = [
     "/registry/pods/a/1",
     "/registry/pods/a/2",
     "/registry/pods/b/1",

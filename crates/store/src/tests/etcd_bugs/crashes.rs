@@ -2,15 +2,7 @@
 
 use super::rig::at_every_operation;
 use crate::journal::WalOptions;
-
-const KEYS: [&str; 6] = [
-    "/registry/pods/a/1",
-    "/registry/pods/a/2",
-    "/registry/pods/b/1",
-    "/registry/nodes/1",
-    "/registry/nodes/2",
-    "/odd",
-];
+use crate::tests::model::KEYS;
 
 /// Never a snapshot.
 const LOG: WalOptions = WalOptions { segment_bytes: 1024, snapshot_log_bytes: u64::MAX, spares_max: 2 };
