@@ -4,12 +4,16 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 
-/// The two times the store needs.
+/// The times the store needs.
 pub trait Clock: Send + Sync {
     /// Time since some fixed start; never goes backwards.
     fn monotonic(&self) -> Duration;
-    /// Seconds since 1970, for expiry times that outlive a restart.
-    fn unix_seconds(&self) -> u64;
+    /// Milliseconds since 1970, for what outlives a restart.
+    fn unix_millis(&self) -> u64;
+    /// Seconds since 1970.
+    fn unix_seconds(&self) -> u64 {
+        self.unix_millis() / 1000
+    }
 }
 
 /// The machine's clocks.
@@ -27,9 +31,14 @@ impl Clock for SystemClock {
         self.0.elapsed()
     }
 
-    fn unix_seconds(&self) -> u64 {
-        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    fn unix_millis(&self) -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis)
     }
+}
+
+/// A `u64` holds half a billion years of them.
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A clock that stands still until it is moved.
@@ -48,8 +57,8 @@ impl Clock for ManualClock {
         *self.0.lock()
     }
 
-    fn unix_seconds(&self) -> u64 {
+    fn unix_millis(&self) -> u64 {
         // Some day in 2023, so that differences to small numbers stay positive.
-        1_700_000_000 + self.0.lock().as_secs()
+        1_700_000_000_000 + millis(*self.0.lock())
     }
 }

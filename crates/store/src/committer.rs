@@ -68,7 +68,7 @@ impl<A: Send + Sync + 'static> Committer<A> {
         let compact_revision = self.shared.history.lock().compacted.max(compact.unwrap_or(0));
         let clock = &self.shared.options.clock;
         let begun = clock.monotonic();
-        self.journal.append(Batch { compact_revision, records: &records })?;
+        self.journal.append(Batch { compact_revision, time: clock.unix_millis(), records: &records })?;
         let taken = clock.monotonic().saturating_sub(begun);
         let counters = &self.shared.counters;
         let bytes: usize = events.iter().map(|event| event.entry.key.len() + event.entry.value.len()).sum();

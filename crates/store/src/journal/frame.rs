@@ -5,6 +5,7 @@
 //! ```text
 //! frame   payload length u32, records u32, sequence u64, first revision u64, compact revision u64,
 //!         payload crc u32, header crc u32, payload, zeros up to a multiple of 8
+//! payload time in Unix milliseconds u64 (not in segments of version 1), records
 //! record  op u8, key length u32, value length u32, revision u64, created u64, revision_at u32, expires_at u64, key, value
 //! ```
 //!

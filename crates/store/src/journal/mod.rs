@@ -4,13 +4,13 @@
 
 pub mod compact;
 pub mod disk;
-mod frame;
+pub(crate) mod frame;
 pub mod inspect;
 pub mod memory;
 mod recover;
 pub mod restore;
-mod segment;
-mod snapshot;
+pub(crate) mod segment;
+pub(crate) mod snapshot;
 mod transformed;
 pub mod wal;
 
@@ -49,6 +49,8 @@ pub struct Record<'a> {
 pub struct Batch<'a> {
     /// History before this revision is no longer promised; never goes backwards.
     pub compact_revision: Revision,
+    /// When it was written, in Unix milliseconds. Clocks are set, so it may go backwards.
+    pub time: u64,
     /// Writes in the order of their revisions, each one more than the one before. May be empty (only the compaction counts).
     pub records: &'a [Record<'a>],
 }

@@ -20,6 +20,8 @@ pub(crate) struct Recovered {
     /// The bytes of its last frame, at `end.last_frame`.
     pub last_frame: Vec<u8>,
     pub revision: Revision,
+    /// When that was written, in Unix milliseconds; 0 where nobody knows.
+    pub time: u64,
     /// Bytes of the log after the snapshot.
     pub log_bytes: u64,
 }
@@ -52,27 +54,36 @@ pub(crate) fn read_all(
     let names = disk.list().map_err(listed)?;
     let mut numbers: Vec<u64> = names.iter().filter_map(|name| segment::number(name)).collect();
     numbers.sort_unstable();
-    let base = read_snapshot(disk, &names, &numbers, visitor)?;
+    let (base, newer_error) = match read_snapshot(disk, &names, &numbers, visitor)? {
+        Some((base, newer_error)) => (Some(base), newer_error),
+        None => (None, None),
+    };
     if let Some(header) = &base {
         numbers.retain(|number| *number >= header.first_segment);
     }
     if numbers.is_empty() && base.is_none() {
-        let header = Header { store_id: disk.unique(), number: 1, first_sequence: 1, base_revision: FIRST_REVISION };
-        let fresh = Recovered { header, end: None, last_frame: Vec::new(), revision: FIRST_REVISION, log_bytes: 0 };
+        let (store_id, version) = (disk.unique(), segment::VERSION);
+        let header = Header { version, store_id, number: 1, first_sequence: 1, base_revision: FIRST_REVISION };
+        let (last_frame, revision) = (Vec::new(), FIRST_REVISION);
+        let fresh = Recovered { header, end: None, last_frame, revision, time: 0, log_bytes: 0 };
         return Ok((fresh, None));
     }
-    check_numbers(disk, &numbers, base.as_ref().map_or(1, |header| header.first_segment))?;
-    let recovered = read_segments(disk, &numbers, base.as_ref(), visitor)?;
+    let first = base.as_ref().map_or(1, |header| header.first_segment);
+    let recovered = check_numbers(disk, &numbers, first)
+        .and_then(|()| read_segments(disk, &numbers, base.as_ref(), visitor))
+        // Where an older snapshot stands in, its log may be on its way out: what is wrong is the newer one.
+        .map_err(|error| newer_error.unwrap_or(error))?;
     Ok((recovered, base))
 }
 
-/// Reads the newest snapshot that is whole. An older one serves if the log after it is still there too.
+/// Reads the newest snapshot that is whole. An older one serves if the log after it is still there too; with it comes what is
+/// wrong with the newer one.
 fn read_snapshot(
     disk: &dyn Disk,
     names: &[String],
     segments: &[u64],
     visitor: &mut dyn Visitor,
-) -> Result<Option<snapshot::Header>, JournalError> {
+) -> Result<Option<(snapshot::Header, Option<JournalError>)>, JournalError> {
     let mut snapshots: Vec<&String> = names.iter().filter(|name| snapshot::revision(name).is_some()).collect();
     snapshots.sort_unstable();
     let mut newest_error = None;
@@ -92,7 +103,7 @@ fn read_snapshot(
                 }
                 visitor.compacted(header.compact_revision);
                 snapshot::read(&bytes, &header, disk, name, visitor)?;
-                return Ok(Some(header));
+                return Ok(Some((header, newest_error)));
             }
             Ok(_) => {}
             Err(error) => drop(newest_error.get_or_insert(error)),
@@ -121,6 +132,7 @@ fn read_segments(
     visitor: &mut dyn Visitor,
 ) -> Result<Recovered, JournalError> {
     let mut revision = base.map_or(FIRST_REVISION, |header| header.revision);
+    let mut time = base.map_or(0, |header| header.time);
     let mut store_id = base.map(|header| header.store_id);
     let mut expected_sequence = None;
     let mut log_bytes = 0;
@@ -147,7 +159,9 @@ fn read_segments(
             None => None,
         };
         let end = scan(&bytes, &header, file, next_first, |frame, payload| {
-            revision = visit_frame(frame, payload, revision, visitor)?;
+            let (written, records) = header.open(payload).ok_or("the batch has no time")?;
+            time = written.unwrap_or(0);
+            revision = visit_frame(frame, records, revision, visitor)?;
             Ok(())
         })?;
         log_bytes += (end.offset - segment::HEADER) as u64;
@@ -156,7 +170,7 @@ fn read_segments(
         last = Some((header, end));
     }
     match last {
-        Some((header, end)) => Ok(Recovered { header, end: Some(end), last_frame, revision, log_bytes }),
+        Some((header, end)) => Ok(Recovered { header, end: Some(end), last_frame, revision, time, log_bytes }),
         None => Err(JournalError::Failed { doing: "read the log", source: io::Error::other("it has no segment") }),
     }
 }

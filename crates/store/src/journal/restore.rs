@@ -26,9 +26,11 @@ pub fn restore<'r>(
     }
     let store_id = disk.unique();
     let number = 1;
-    let header = segment::Header { store_id, number, first_sequence: 1, base_revision: revision };
+    let header =
+        segment::Header { version: segment::VERSION, store_id, number, first_sequence: 1, base_revision: revision };
     begin_segment(&*disk, &header, options.segment_bytes)?;
-    let header = snapshot::Header { store_id, revision, compact_revision: revision, first_segment: number };
+    // When the revisions were written is not known here.
+    let header = snapshot::Header { store_id, revision, compact_revision: revision, first_segment: number, time: 0 };
     let mut writer = Box::new(snapshot::Writer::begin(disk, header, 0)?);
     for entry in entries {
         if entry.revision > revision {

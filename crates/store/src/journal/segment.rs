@@ -16,11 +16,13 @@ use crate::journal::JournalError;
 use crate::journal::frame::{FRAME_HEADER, Frame, crc, salt, take};
 
 pub(crate) const HEADER: usize = 64;
-pub(crate) const VERSION: u32 = 1;
+/// What is written. Version 1, which is read too, has no times in its frames.
+pub(crate) const VERSION: u32 = 2;
 const MAGIC: [u8; 8] = *b"CANOPLOG";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
+    pub version: u32,
     pub store_id: u64,
     pub number: u64,
     /// The sequence of its first frame.
@@ -41,7 +43,7 @@ impl Header {
     pub fn encode(&self) -> [u8; HEADER] {
         let mut out = [0; HEADER];
         out[0..8].copy_from_slice(&MAGIC);
-        out[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        out[8..12].copy_from_slice(&self.version.to_le_bytes());
         out[16..24].copy_from_slice(&self.store_id.to_le_bytes());
         out[24..32].copy_from_slice(&self.number.to_le_bytes());
         out[32..40].copy_from_slice(&self.first_sequence.to_le_bytes());
@@ -74,11 +76,17 @@ impl Header {
         if crc(0, &header[..60]).to_le_bytes() != header[60..64] {
             return Err(corrupt("the header's checksum does not hold"));
         }
-        Ok(Self { store_id, number, first_sequence, base_revision })
+        Ok(Self { version, store_id, number, first_sequence, base_revision })
     }
 
     pub fn salt(&self) -> u32 {
         salt(self.store_id, self.number)
+    }
+
+    /// The time of a frame, if the segment has times, and its records. `None` if the payload is too short.
+    pub fn open<'a>(&self, mut payload: &'a [u8]) -> Option<(Option<u64>, &'a [u8])> {
+        let time = if self.version == 1 { None } else { Some(u64::from_le_bytes(take(&mut payload)?)) };
+        Some((time, payload))
     }
 }
 

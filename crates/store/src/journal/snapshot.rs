@@ -1,7 +1,8 @@
 //! A snapshot: the whole state at one revision in one file, so that the log before it can go.
 //!
 //! ```text
-//! header  magic, version u32, store id u64, revision u64, compact revision u64, first segment u64, crc u32 (64 bytes)
+//! header  magic, version u32, store id u64, revision u64, compact revision u64, first segment u64, time u64 (Unix milliseconds
+//!         of the revision, 0 where nobody knows), crc u32 (64 bytes)
 //! block   length u32, crc u32, records (see frame.rs)
 //! end     length 0, crc of the number of entries, number of entries u64
 //! ```
@@ -31,6 +32,7 @@ pub(crate) struct Header {
     pub revision: Revision,
     pub compact_revision: Revision,
     pub first_segment: u64,
+    pub time: u64,
 }
 
 pub(crate) fn name(revision: Revision) -> String {
@@ -46,11 +48,11 @@ pub(crate) fn spare(name: &str) -> bool {
 }
 
 impl Header {
-    fn encode(&self) -> [u8; HEADER] {
+    pub fn encode(&self) -> [u8; HEADER] {
         let mut out = [0; HEADER];
         out[0..8].copy_from_slice(&MAGIC);
         out[8..12].copy_from_slice(&VERSION.to_le_bytes());
-        let fields = [self.store_id, self.revision, self.compact_revision, self.first_segment];
+        let fields = [self.store_id, self.revision, self.compact_revision, self.first_segment, self.time];
         for (at, field) in fields.into_iter().enumerate() {
             out[16 + at * 8..24 + at * 8].copy_from_slice(&field.to_le_bytes());
         }
@@ -79,7 +81,8 @@ pub(crate) fn header(bytes: &[u8], disk: &dyn Disk, name: &str) -> Result<Header
     }
     let mut rest = &head[16..];
     let mut next = || take(&mut rest).map_or(0, u64::from_le_bytes);
-    Ok(Header { store_id: next(), revision: next(), compact_revision: next(), first_segment: next() })
+    let (store_id, revision, compact_revision) = (next(), next(), next());
+    Ok(Header { store_id, revision, compact_revision, first_segment: next(), time: next() })
 }
 
 /// Checks the whole file without keeping anything of it.

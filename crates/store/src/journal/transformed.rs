@@ -65,7 +65,7 @@ impl Journal for Transformed {
         let sealed: Vec<Cow<'_, [u8]>> = sealed.collect::<Result<_, _>>()?;
         let records: Vec<Record<'_>> =
             batch.records.iter().zip(&sealed).map(|(record, value)| Record { value, ..*record }).collect();
-        self.inner.append(Batch { compact_revision: batch.compact_revision, records: &records })
+        self.inner.append(Batch { records: &records, ..batch })
     }
 
     fn snapshot_due(&self, state_bytes: u64) -> bool {

@@ -60,6 +60,8 @@ struct State {
     offset: u64,
     sequence: u64,
     revision: Revision,
+    /// When that was written, in Unix milliseconds; 0 where nobody knows.
+    time: u64,
 }
 
 impl Wal {
@@ -82,16 +84,17 @@ impl Wal {
     fn rotate(&mut self, room: u64) -> Result<(), JournalError> {
         let Some(state) = &self.state else { return Err(not_open()) };
         let header = segment::Header {
+            version: segment::VERSION,
             number: state.header.number + 1,
             first_sequence: state.sequence,
             base_revision: state.revision,
             ..state.header
         };
-        let (sequence, revision) = (state.sequence, state.revision);
+        let State { sequence, revision, time, .. } = *state;
         let length = self.options.segment_bytes.max(segment::HEADER as u64 + room);
         let (file, length) = begin_segment(&*self.disk, &header, length)?;
         self.stats.segments += 1;
-        self.state = Some(State { file, header, length, offset: segment::HEADER as u64, sequence, revision });
+        self.state = Some(State { file, header, length, offset: segment::HEADER as u64, sequence, revision, time });
         // Only now: a segment that has its name but may lose it again must never be followed by a write to the old one.
         self.disk.sync_names().map_err(|source| {
             self.broken = true;
@@ -102,6 +105,7 @@ impl Wal {
     fn encode(&mut self, batch: &Batch<'_>) {
         self.buffer.clear();
         self.buffer.resize(FRAME_HEADER, 0);
+        self.buffer.extend_from_slice(&batch.time.to_le_bytes());
         for record in batch.records {
             put_record(&mut self.buffer, record);
         }
@@ -141,13 +145,14 @@ impl Wal {
         state.offset += length;
         state.sequence += 1;
         state.revision = batch.records.last().map_or(state.revision, |record| record.revision);
+        state.time = batch.time;
         Ok(())
     }
 }
 
 impl Journal for Wal {
     fn replay(&mut self, visitor: &mut dyn Visitor) -> Result<(), JournalError> {
-        let Recovered { header, end, last_frame, revision, log_bytes } =
+        let Recovered { header, end, last_frame, revision, time, log_bytes } =
             recover::recover(&*self.disk, self.options.spares_max, visitor)?;
         let doing = "open the log";
         let (file, length) = match &end {
@@ -181,7 +186,7 @@ impl Journal for Wal {
         }
         self.stats.torn_bytes = torn as u64;
         self.stats.log_bytes = log_bytes;
-        self.state = Some(State { file, header, length, offset, sequence, revision });
+        self.state = Some(State { file, header, length, offset, sequence, revision, time });
         Ok(())
     }
 
@@ -195,7 +200,8 @@ impl Journal for Wal {
         self.encode(&batch);
         let room = self.buffer.len().next_multiple_of(8) as u64;
         let Some(state) = &self.state else { return Err(not_open()) };
-        if state.offset + room > state.length {
+        // A segment of an earlier version is not gone on with: its frames have another form.
+        if state.offset + room > state.length || state.header.version != segment::VERSION {
             self.rotate(room)?;
         }
         let result = self.write(&batch);
@@ -214,8 +220,8 @@ impl Journal for Wal {
         self.stats.log_bytes = 0;
         self.rotate(0)?;
         let Some(state) = &self.state else { return Err(not_open()) };
-        let segment::Header { store_id, number, .. } = state.header;
-        let header = snapshot::Header { store_id, revision, compact_revision: compact, first_segment: number };
+        let (segment::Header { store_id, number, .. }, time) = (state.header, state.time);
+        let header = snapshot::Header { store_id, revision, compact_revision: compact, first_segment: number, time };
         Ok(Box::new(snapshot::Writer::begin(self.disk.clone(), header, self.options.spares_max)?))
     }
 

@@ -8,24 +8,24 @@ use crate::{OpenError, Options, Precondition, Store};
 
 const SMALL: WalOptions = WalOptions { segment_bytes: 4096, snapshot_log_bytes: u64::MAX, spares_max: 2 };
 
-fn open_with(folder: &Path, wal: WalOptions) -> Result<TestStore, OpenError> {
+pub fn open_with(folder: &Path, wal: WalOptions) -> Result<TestStore, OpenError> {
     // Snapshots are written at once, so that a test knows when they are done.
     let options = Options { spawn: std::sync::Arc::new(|work| work()), ..Options::default() };
     Store::open(Box::new(Wal::open(folder, wal)?), options)
 }
 
-fn open(folder: &Path) -> Result<TestStore, OpenError> {
+pub fn open(folder: &Path) -> Result<TestStore, OpenError> {
     open_with(folder, SMALL)
 }
 
-async fn fill(store: &TestStore, count: usize) {
+pub async fn fill(store: &TestStore, count: usize) {
     for at in 0..count {
         let key = format!("/registry/pods/a/{}", at % 20);
         store.put(&key, value(&format!("{at:0100}")), Precondition::Any).await.expect("written");
     }
 }
 
-fn content(store: &TestStore) -> Vec<(String, u64, u64, Vec<u8>)> {
+pub fn content(store: &TestStore) -> Vec<(String, u64, u64, Vec<u8>)> {
     let snapshot = store.snapshot();
     let line = |entry: &std::sync::Arc<crate::Entry<()>>| {
         (entry.key.to_string(), entry.create_revision, entry.revision, entry.value.to_vec())
@@ -33,7 +33,7 @@ fn content(store: &TestStore) -> Vec<(String, u64, u64, Vec<u8>)> {
     snapshot.range("", None).map(line).collect()
 }
 
-fn names(folder: &Path, prefix: &str) -> Vec<String> {
+pub fn names(folder: &Path, prefix: &str) -> Vec<String> {
     let entries = std::fs::read_dir(folder).expect("a folder");
     let name = |entry: std::io::Result<std::fs::DirEntry>| entry.expect("an entry").file_name().into_string();
     let mut names: Vec<_> =

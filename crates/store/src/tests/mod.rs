@@ -13,6 +13,7 @@ mod model;
 mod serializability;
 mod tools;
 mod transformed;
+mod upgrade;
 mod watches;
 
 use std::sync::Arc;
