@@ -184,7 +184,7 @@ pub enum StoreCommand {
     },
     /// Make the files as small as what they hold; the cluster must be down, for while it runs it does so by itself
     Compact(RootArgs),
-    /// Move all objects from the embedded store to an etcd, or back; the cluster must be down
+    /// Move all objects from the embedded store to an etcd, or back, also while the cluster runs
     Migrate(Box<MigrateArgs>),
 }
 
@@ -192,7 +192,8 @@ pub enum StoreCommand {
 pub struct MigrateArgs {
     #[command(flatten)]
     pub root: RootArgs,
-    /// Where to: etcd://HOST:PORT[,HOST:PORT...] (https where --etcd-cafile is given), or embedded, from --etcd-servers
+    /// Where to: etcd://HOST:PORT[,HOST:PORT...] (https where --etcd-cafile is given), or embedded, from
+    /// --etcd-servers or the etcd that the objects went to
     #[arg(long, value_name = "STORE")]
     pub to: Target,
     #[command(flatten)]

@@ -99,11 +99,11 @@ impl ControlPlane {
                 ..kube_controller_manager::Options::default()
             }
         };
-        // Where there are several servers, one of them has the controllers and one the scheduler.
-        let stands = plan.etcd.is_some();
+        let own = control_plane.server.clone();
         let manager = clients(MANAGER);
         let work = move |stop| kube_controller_manager::run(clients.clone(), options(), stop);
-        let running = tasks.spawn(run_or_stand(stands, "kube-controller-manager", manager, shutdown.clone(), work));
+        let running =
+            tasks.spawn(run_or_stand(own.clone(), "kube-controller-manager", manager, shutdown.clone(), work));
         control_plane.server.components.look_at("controller-manager", is_running(running));
         let scheduler = control_plane.client("system:kube-scheduler", &[], "kube-scheduler");
         let candidate = scheduler.clone();
@@ -111,7 +111,7 @@ impl ControlPlane {
             let options = kube_scheduler::Options { caches_are_shared: true, ..kube_scheduler::Options::default() };
             kube_scheduler::run(scheduler.clone(), caches.clone(), options, stop)
         };
-        let running = tasks.spawn(run_or_stand(stands, "kube-scheduler", candidate, shutdown.clone(), work));
+        let running = tasks.spawn(run_or_stand(own, "kube-scheduler", candidate, shutdown.clone(), work));
         control_plane.server.components.look_at("scheduler", is_running(running));
         if let Some(backups) = &plan.backups {
             let metrics = BackupMetrics::default();
@@ -130,24 +130,40 @@ impl ControlPlane {
     }
 }
 
-/// Runs a component, at once or whenever this process holds its Lease. Who loses the Lease stands for it again: the API
-/// server beside it goes on.
+/// Runs a component. Where there may be several servers, one of them has the controllers and one the scheduler: there it runs
+/// whenever this process holds its Lease. Who loses the Lease stands for it again: the API server beside it goes on.
 async fn run_or_stand<F: Future<Output = ()>>(
-    stands: bool,
+    server: Arc<Server>,
     component: &str,
     client: Client,
     shutdown: CancellationToken,
     work: impl Fn(CancellationToken) -> F,
 ) -> Result<()> {
-    if !stands {
-        work(shutdown).await;
-        return Ok(());
-    }
     let identity = leader_election::identity()?;
     while !shutdown.is_cancelled() {
-        let election = LeaderElection::new(component, identity.clone());
-        if election.run(client.clone(), Environment::system(), shutdown.clone(), &work).await.is_err() {
-            tracing::warn!(component, "lost the lease, standing for it again");
+        let is_shared = server.is_shared();
+        let stop = shutdown.child_token();
+        let run = async {
+            if !is_shared {
+                return work(stop.clone()).await;
+            }
+            let election = LeaderElection::new(component, identity.clone());
+            if election.run(client.clone(), Environment::system(), stop.clone(), &work).await.is_err() {
+                tracing::warn!(component, "lost the lease, standing for it again");
+            }
+        };
+        let mut run = std::pin::pin!(run);
+        tokio::select! {
+            () = &mut run => {
+                if !is_shared {
+                    break;
+                }
+            }
+            () = server.moved(is_shared) => {
+                tracing::info!(component, "begins anew, for the objects have moved");
+                stop.cancel();
+                run.await;
+            }
         }
     }
     Ok(())

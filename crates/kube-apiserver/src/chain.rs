@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use crate::authentication::Peer;
 use crate::authorization::{self, Attributes, Decision};
 use crate::flowcontrol::{self, Classified};
+use crate::kept::live;
 use crate::metrics::Asked;
 use crate::request_info::query_value;
 use crate::traces::{self, context};
@@ -337,6 +338,7 @@ async fn dispatch(server: &Arc<Server>, context: Arc<Context>, request: http::Re
                 None => endpoints::dispatch(server, context.clone(), request).await,
             }
         }
+        None if !context.info.is_resource && context.info.path == live::PATH => live::serve(server, request).await,
         None if !context.info.is_resource && profiling::flags::is_path(&context.info.path) => {
             match profiling::flags::serve(server, &context.info.path, request).await {
                 Ok(response) => response,

@@ -10,6 +10,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use store::Store;
 use store::etcd::{EndpointError, EtcdOptions};
 
@@ -20,7 +21,8 @@ pub use allocations::follow as follow_allocations;
 pub use form::Kept;
 
 /// What the `--etcd-*` flags say.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Etcd {
     /// URLs of the members.
     pub servers: Vec<String>,
@@ -41,10 +43,12 @@ pub struct Etcd {
 }
 
 /// The form of stored objects.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MediaType {
+    #[serde(rename = "application/json")]
     Json,
     #[default]
+    #[serde(rename = "application/vnd.kubernetes.protobuf")]
     Protobuf,
 }
 

@@ -1,5 +1,6 @@
 //! Where the objects are kept: in files of this machine, in an etcd, or in memory; and their way from one to the other.
 
+pub(crate) mod live;
 mod migration;
 
 use std::path::{Path, PathBuf};
@@ -10,14 +11,17 @@ use encryption::Encryption;
 use store::Store;
 use store::journal::{Journal, JournalError, Memory, Transformer, Wal};
 
-use crate::etcd::{self, EtcdError};
-use crate::registry::Attrs;
+use crate::etcd::{self, Etcd, EtcdError};
+use crate::registry::{Attrs, encode, keys, object};
 use crate::{Config, encryption_config};
 
-pub use migration::{MigrationError, Moved, to_etcd, to_files};
+pub use live::{Move, PATH as MIGRATION_PATH};
+pub use migration::{MigrationError, Moved, Progress, at_rest};
 
 /// The file in the folder of a store whose objects have gone to an etcd; it says which.
 const MOVED: &str = "moved";
+/// The key, behind the prefix, in an etcd whose objects have gone to files; it says where.
+const BACK: &str = "canopus/moved";
 
 /// Why what is kept cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -29,32 +33,72 @@ pub enum KeptError {
     #[error("failed to open the store")]
     Store(#[source] store::OpenError),
     #[error(
-        "the objects kept at {} were moved to {to}: start with --etcd-servers, bring them back with `canopus store migrate \
-         --to embedded`, or remove the file {MOVED} there to go on with what they were before",
+        "the objects kept at {} were moved to {to}: bring them back with `canopus store migrate --to embedded`, or remove the \
+         file {MOVED} there to go on with what they were before",
         folder.display()
     )]
     Moved { folder: PathBuf, to: String },
+    #[error("failed to read {}, which says to which etcd the objects have gone: {reason}", file.display())]
+    Mark { file: PathBuf, reason: String },
+    #[error(
+        "the objects in etcd below {prefix} were moved to {to}: start without --etcd-servers, or delete the key \
+         {prefix}{BACK} there to go on with what they were before"
+    )]
+    Back { prefix: String, to: String },
 }
 
 pub(crate) fn open(config: &Config, encryption: Option<&Arc<Encryption>>) -> Result<Store<Attrs>, KeptError> {
     match (&config.etcd, &config.store_dir) {
-        (Some(settings), _) => Ok(etcd::open(settings, options(config, encryption))?),
-        (None, Some(folder)) => open_files(folder, config, encryption),
+        (Some(settings), _) => open_etcd(settings, config, encryption),
+        (None, Some(folder)) => match moved_to(folder)? {
+            Some(settings) => {
+                tracing::info!(servers = settings.servers.join(","), "the objects were moved to etcd");
+                open_etcd(&settings, config, encryption)
+            }
+            None => open_files(folder, config, encryption),
+        },
         (None, None) => on(Box::new(Memory::default()), config, encryption),
     }
 }
 
+fn open_etcd(
+    settings: &Etcd,
+    config: &Config,
+    encryption: Option<&Arc<Encryption>>,
+) -> Result<Store<Attrs>, KeptError> {
+    // An etcd has a quota of its own.
+    let options = store::Options { quota_bytes: 0, ..options(config, encryption) };
+    let store = etcd::open(settings, options)?;
+    match store.get(&format!("{}{BACK}", keys::ROOT)) {
+        None => Ok(store),
+        Some(mark) => {
+            let to = encode::decode(&mark.value).map(|mark| object::text(&mark, "/data/to").to_owned());
+            Err(KeptError::Back { prefix: settings.prefix.clone(), to: to.unwrap_or_default() })
+        }
+    }
+}
+
 fn open_files(folder: &Path, config: &Config, encryption: Option<&Arc<Encryption>>) -> Result<Store<Attrs>, KeptError> {
-    still_kept(folder)?;
     let wal = Wal::open(folder, encryption_config::wal_options(encryption.is_some()));
     on(Box::new(wal.map_err(KeptError::Journal)?), config, encryption)
 }
 
+/// Where the objects of a folder have gone.
+pub fn moved_to(folder: &Path) -> Result<Option<Etcd>, KeptError> {
+    let file = folder.join(MOVED);
+    let unreadable = |reason: String| KeptError::Mark { file: file.clone(), reason };
+    match std::fs::read(&file) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| unreadable(error.to_string())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unreadable(error.to_string())),
+    }
+}
+
 /// An error if the objects of a store have gone to an etcd since.
 pub fn still_kept(folder: &Path) -> Result<(), KeptError> {
-    match std::fs::read_to_string(folder.join(MOVED)) {
-        Ok(to) => Err(KeptError::Moved { folder: folder.to_owned(), to: to.trim().to_owned() }),
-        Err(_) => Ok(()),
+    match moved_to(folder)? {
+        Some(settings) => Err(KeptError::Moved { folder: folder.to_owned(), to: settings.servers.join(",") }),
+        None => Ok(()),
     }
 }
 
@@ -69,8 +113,7 @@ fn on(
 fn options(config: &Config, encryption: Option<&Arc<Encryption>>) -> store::Options {
     store::Options {
         history: config.history,
-        // An etcd has a quota of its own.
-        quota_bytes: if config.etcd.is_some() { 0 } else { config.quota_backend_bytes },
+        quota_bytes: config.quota_backend_bytes,
         transformer: encryption.cloned().map(|encryption| encryption as Arc<dyn Transformer>),
         ..store::Options::default()
     }

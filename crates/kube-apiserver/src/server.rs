@@ -55,9 +55,10 @@ pub struct Server {
     pub(crate) flow: Option<Arc<FlowControl>>,
     pub(crate) backends: Backends,
     pub(crate) aggregator: Aggregator,
-    encryption: Option<Arc<Encryption>>,
+    pub(crate) encryption: Option<Arc<Encryption>>,
     hooks: Hooks,
     start: OnceCell<()>,
+    pub(crate) moving: kept::live::Moving,
     /// When this server was opened.
     pub(crate) started: jiff::Timestamp,
     /// Ends everything that this server began.
@@ -186,6 +187,7 @@ impl Server {
             encryption,
             hooks,
             start: OnceCell::new(),
+            moving: Default::default(),
             started: jiff::Timestamp::now(),
             shutdown,
             registry,
@@ -200,9 +202,7 @@ impl Server {
             registry::initial::create(self).await.map_err(StartError::SystemObjects)?;
             service_addresses::start(self.clone()).await.map_err(StartError::SystemObjects)?;
             self.hooks.system_objects.done();
-            if self.config.etcd.is_some() {
-                tokio::spawn(etcd::follow_allocations(self.clone()));
-            }
+            tokio::spawn(etcd::follow_allocations(self.clone()));
             if let Some(hook) = &self.hooks.flow {
                 flowcontrol::keep_objects(self.clone()).await.map_err(StartError::FlowControl)?;
                 hook.done();
@@ -282,6 +282,16 @@ impl Server {
     /// The transport with which the server itself writes what it owns.
     pub(crate) fn own_client(self: &Arc<Self>) -> InProcess {
         self.in_process(UserInfo::new("system:apiserver", [MASTERS_GROUP]))
+    }
+
+    /// Whether other servers may write to the same objects: they are in an etcd.
+    pub fn is_shared(&self) -> bool {
+        self.registry.store().is_shared()
+    }
+
+    /// Returns when [`Server::is_shared`] is no longer `was`.
+    pub async fn moved(&self, was: bool) {
+        self.registry.store().moved(was).await;
     }
 
     pub(crate) fn serve_metrics(&self) -> Response {

@@ -25,7 +25,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub async fn start(server: Arc<Server>) -> Result<(), Status> {
     keep_range(&server.registry, &server.own_client()).await?;
     addresses::repair(&server.registry).await?;
-    if server.config.etcd.is_some() {
+    if server.registry.store().is_shared() {
         node_ports::repair(&server.registry, &BTreeSet::new()).await?;
     }
     tokio::spawn(async move {
@@ -37,15 +37,19 @@ pub async fn start(server: Arc<Server>) -> Result<(), Status> {
 
 async fn keep(server: Arc<Server>) {
     let (registry, client) = (&server.registry, server.own_client());
-    let mut repaired = Instant::now();
+    let mut due = Instant::now() + REPAIR_EVERY;
     let mut suspects = BTreeSet::new();
     loop {
         let revision = registry.store().revision();
         let kept = keep_range(registry, &client).await;
-        let due = repaired + REPAIR_EVERY;
+        let is_shared = registry.store().is_shared();
         match kept {
             Ok(()) => {
-                let _ = tokio::time::timeout_at(due, registry.change_since(&[KIND], revision)).await;
+                tokio::select! {
+                    _ = tokio::time::timeout_at(due, registry.change_since(&[KIND], revision)) => {}
+                    // Then others may hand out ports too.
+                    () = registry.store().moved(is_shared) => due = Instant::now(),
+                }
             }
             Err(status) => {
                 tracing::warn!(%status, "failed to keep the range of the Services' addresses");
@@ -53,11 +57,11 @@ async fn keep(server: Arc<Server>) {
             }
         }
         if Instant::now() >= due {
-            repaired = Instant::now();
+            due = Instant::now() + REPAIR_EVERY;
             if let Err(status) = addresses::repair(registry).await {
                 tracing::warn!(%status, "failed to repair the addresses of Services");
             }
-            if server.config.etcd.is_some() {
+            if registry.store().is_shared() {
                 match node_ports::repair(registry, &suspects).await {
                     Ok(found) => suspects = found,
                     Err(status) => tracing::warn!(%status, "failed to repair the node ports of Services"),

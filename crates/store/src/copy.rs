@@ -3,6 +3,7 @@
 //! Revisions never go backwards by it. Into a folder a state goes with its own revisions, of which the log goes on. An etcd numbers its writes
 //! itself, so it is raised first: it takes writes of a key that nobody reads until it stands where the state does.
 
+use std::cmp::Ordering;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -57,23 +58,82 @@ impl<A: Send + Sync + 'static> Snapshot<A> {
         restore(folder, options, self.revision(), records)
     }
 
-    /// Writes every entry of this state into another store, under new revisions of that store. What has expired stays behind.
-    pub async fn copy_to<B: Send + Sync + 'static>(&self, to: &Store<B>) -> Result<(), WriteError<B>> {
+    /// Writes into another store what this state has and `before` has not, and deletes what only `before` has: all of it without
+    /// a `before`. The writes get revisions of that store, which must hold `before` and nothing else: the first key that says
+    /// otherwise is a conflict. What has expired stays behind. Gives the number of writes.
+    pub async fn copy_to<B: Send + Sync + 'static>(
+        &self,
+        before: Option<&Self>,
+        to: &Store<B>,
+    ) -> Result<usize, WriteError<B>> {
         let now = to.now();
         let mut writing = JoinSet::new();
-        for entry in self.range("", None) {
-            let Some(value) = entry.again(now) else { continue };
+        let mut writes = 0;
+        for change in self.changes_since(before) {
+            let (key, value) = match change {
+                Change::New(entry) | Change::Other(entry) => match entry.again(now) {
+                    Some(value) => (entry.key.clone(), Some(value)),
+                    None => continue,
+                },
+                Change::Gone(entry) => (entry.key.clone(), None),
+            };
+            let precondition = match change {
+                // It may have come to its end in one place and not yet in the other.
+                Change::New(entry) | Change::Other(entry) | Change::Gone(entry) if entry.expires() => Precondition::Any,
+                Change::New(_) => Precondition::Absent,
+                Change::Other(_) | Change::Gone(_) => Precondition::Exists,
+            };
             if writing.len() == WRITERS {
                 join(&mut writing).await?;
             }
-            let (to, key) = (to.clone(), entry.key.clone());
-            writing.spawn(async move { to.put(&key, value, Precondition::Absent).await.map(drop) });
+            writes += 1;
+            let to = to.clone();
+            writing.spawn(async move {
+                match value {
+                    Some(value) => to.put(&key, value, precondition).await.map(drop),
+                    None if precondition == Precondition::Any => remove(&to, &key, NewValue::default()).await,
+                    None => to.delete(&key, NewValue::default(), precondition).await.map(drop),
+                }
+            });
         }
         while !writing.is_empty() {
             join(&mut writing).await?;
         }
-        Ok(())
+        Ok(writes)
     }
+
+    /// Two walks in the order of keys, side by side.
+    fn changes_since<'a>(&'a self, before: Option<&'a Self>) -> impl Iterator<Item = Change<'a, A>> {
+        let mut old = before.into_iter().flat_map(|state| state.range("", None)).peekable();
+        let mut new = self.range("", None).peekable();
+        std::iter::from_fn(move || {
+            loop {
+                let order = match (old.peek(), new.peek()) {
+                    (None, None) => return None,
+                    (Some(_), None) => Ordering::Less,
+                    (None, Some(_)) => Ordering::Greater,
+                    (Some(old), Some(new)) => old.key.cmp(&new.key),
+                };
+                match order {
+                    Ordering::Less => return old.next().map(|entry| Change::Gone(entry)),
+                    Ordering::Greater => return new.next().map(|entry| Change::New(entry)),
+                    Ordering::Equal => {
+                        let known = old.next().map(|entry| entry.revision);
+                        if let Some(entry) = new.next().filter(|entry| Some(entry.revision) != known) {
+                            return Some(Change::Other(entry));
+                        }
+                    }
+                }
+            }
+        })
+    }
+}
+
+/// A step from one state to another.
+enum Change<'a, A> {
+    New(&'a Entry<A>),
+    Other(&'a Entry<A>),
+    Gone(&'a Entry<A>),
 }
 
 impl<A> Entry<A> {
@@ -109,16 +169,21 @@ impl<A: Send + Sync + 'static> Store<A> {
                 while left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok() {
                     store.put(&key, value.clone(), Precondition::Any).await?;
                 }
-                match store.delete(&key, value, Precondition::Any).await {
-                    Err(error) if !matches!(error, WriteError::Conflict(_)) => Err(error),
-                    _ => Ok(()),
-                }
+                remove(&store, &key, value).await
             });
         }
         while !writing.is_empty() {
             join(&mut writing).await?;
         }
         Ok(())
+    }
+}
+
+/// Whether or not it is there.
+async fn remove<A: Send + Sync + 'static>(store: &Store<A>, key: &str, last: NewValue) -> Result<(), WriteError<A>> {
+    match store.delete(key, last, Precondition::Any).await {
+        Err(error) if !matches!(error, WriteError::Conflict(_)) => Err(error),
+        _ => Ok(()),
     }
 }
 

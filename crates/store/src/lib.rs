@@ -16,6 +16,7 @@
 //! - With an etcd in the journal's place (etcd/) the steps up to publishing are etcd's; what readers see is made the same way.
 //! - After a failed fsync nothing is ever accepted again by this process: what the disk holds is then unknown.
 
+mod backend;
 mod clock;
 mod committer;
 mod copy;
@@ -34,6 +35,7 @@ mod stats;
 mod store;
 mod watch;
 
+pub use backend::Pause;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use copy::Stay;
 pub use entry::{Entry, Event, EventKind, NewValue, Precondition, Revision};

@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -39,6 +39,8 @@ pub(crate) struct Shared<A> {
     pub revisions: watch::Sender<Reached>,
     /// Keys with an expiry; an entry that has changed since is passed over when its time comes.
     pub expiries: Mutex<Expiries>,
+    /// Nothing is deleted for its age: see [`crate::Pause`].
+    pub is_paused: AtomicBool,
     pub counters: Counters,
 }
 
@@ -81,6 +83,7 @@ impl<A: Send + Sync + 'static> Shared<A> {
             history: Mutex::new(history),
             rings,
             expiries: Mutex::new(expiries),
+            is_paused: AtomicBool::new(false),
             counters: Counters::default(),
         })
     }
@@ -217,7 +220,9 @@ impl<A: Send + Sync + 'static> Shared<A> {
         };
         self.rings_follow(compacted, None);
         drop(dropped);
-        self.expire();
+        if !self.is_paused.load(Ordering::Acquire) {
+            self.expire();
+        }
     }
 
     fn expire(&self) {

@@ -4,14 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use crate::backend::{Backend, Handle};
 use crate::committer::Committer;
-use crate::etcd::{Etcd, EtcdOptions};
+use crate::etcd::EtcdOptions;
 use crate::history::Found;
 use crate::journal::{Journal, Transformed};
-use crate::sequencer::{Change, Request, WriteResult};
+use crate::sequencer::WriteResult;
 use crate::shared::{Reached, Shared};
 use crate::{
     BarrierError, CompactError, Entry, EventKind, NewValue, OpenError, Options, Precondition, ReadError, Revision,
@@ -22,7 +22,7 @@ use crate::{
 ///
 /// `A` is what the caller derives from an entry and caches in it, see [`Entry::attrs`].
 pub struct Store<A> {
-    handle: Arc<Handle<A>>,
+    pub(crate) handle: Arc<Handle<A>>,
 }
 
 impl<A> Clone for Store<A> {
@@ -33,38 +33,7 @@ impl<A> Clone for Store<A> {
 
 impl<A> fmt::Debug for Store<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Store at {}", self.handle.shared.published.load().revision)
-    }
-}
-
-struct Handle<A> {
-    shared: Arc<Shared<A>>,
-    /// The committer's, or the one that follows etcd.
-    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
-    /// Where etcd is in the journal's place.
-    etcd: Option<Etcd<A>>,
-}
-
-impl<A> Handle<A> {
-    fn close(&self) {
-        self.shared.close("the store was closed");
-        if let Some(etcd) = &self.etcd {
-            etcd.end();
-        }
-    }
-
-    fn join(&self) {
-        if let Some(thread) = self.thread.lock().take() {
-            // A panic there has been reported by the panic hook; here the thread is gone either way.
-            let _ = thread.join();
-        }
-    }
-}
-
-impl<A> Drop for Handle<A> {
-    fn drop(&mut self) {
-        self.close();
-        self.join();
+        write!(f, "Store at {}", self.handle.backend.load().shared.published.load().revision)
     }
 }
 
@@ -92,23 +61,24 @@ impl<A: Send + Sync + 'static> Store<A> {
     }
 
     pub(crate) fn assemble(shared: Arc<Shared<A>>, thread: Option<std::thread::JoinHandle<()>>) -> Self {
-        Self { handle: Arc::new(Handle { shared, thread: Mutex::new(thread), etcd: None }) }
+        Self { handle: Arc::new(Handle::new(Backend::new(shared, thread, None))) }
     }
 
     /// Follows an etcd and starts to serve when the index is complete; blocks until then.
     pub fn open_etcd(etcd: EtcdOptions, options: Options) -> Result<Self, OpenError> {
         let (etcd, thread) = crate::etcd::open(etcd, options)?;
-        Ok(Self {
-            handle: Arc::new(Handle {
-                shared: etcd.shared.clone(),
-                thread: Mutex::new(Some(thread)),
-                etcd: Some(etcd),
-            }),
-        })
+        let backend = Backend::new(etcd.shared.clone(), Some(thread), Some(etcd));
+        Ok(Self { handle: Arc::new(Handle::new(backend)) })
     }
 
-    fn shared(&self) -> &Arc<Shared<A>> {
-        &self.handle.shared
+    /// What is behind the handle now. A write holds the handle's `writing` too, so that it is not changed under it.
+    fn backend(&self) -> arc_swap::Guard<Arc<Backend<A>>> {
+        self.handle.backend.load()
+    }
+
+    /// False once another one has taken its place.
+    fn is_behind(&self, backend: &Arc<Backend<A>>) -> bool {
+        Arc::ptr_eq(backend, &self.backend())
     }
 
     /// Writes a key. When it returns, the write is durable and visible to readers and watchers.
@@ -133,39 +103,10 @@ impl<A: Send + Sync + 'static> Store<A> {
     }
 
     async fn write(&self, kind: EventKind, key: &str, value: NewValue, precondition: Precondition) -> WriteResult<A> {
-        let shared = self.shared();
-        let (bytes, bytes_max) = (value.bytes.len() + key.len(), shared.options.value_bytes_max);
-        if bytes > bytes_max {
-            return Err(WriteError::TooLarge { bytes, bytes_max });
-        }
-        if let Some(transformer) = &shared.options.transformer {
-            transformer.ready(key).map_err(|reason| WriteError::Unsealed(reason.into()))?;
-        }
-        if let Some(etcd) = &self.handle.etcd {
-            // Boxed, so that writes to a journal do not carry what these need.
-            return self.counted(Box::pin(etcd.write(kind, key, value, precondition)).await);
-        }
-        let expires_at = value.ttl.map_or(0, |ttl| shared.options.clock.unix_seconds().saturating_add(ttl.as_secs()));
-        let mut request = Some(Request { kind, key, value: Change::New { value, expires_at }, precondition });
-        let answer = loop {
-            let room = shared.room.notified();
-            if let Some(answer) = shared.submit(&mut request) {
-                break answer;
-            }
-            room.await;
-        };
-        let result = match answer {
-            // The sender is only dropped unanswered if the committer died.
-            Ok(answer) => {
-                answer.await.unwrap_or_else(|_| Err(WriteError::Closed("the journal's thread is gone".into())))
-            }
-            Err(error) => Err(error),
-        };
-        self.counted(result)
-    }
-
-    fn counted(&self, result: WriteResult<A>) -> WriteResult<A> {
-        let counters = &self.shared().counters;
+        let _writing = self.handle.writing.read().await;
+        let backend = self.handle.backend.load_full();
+        let result = backend.write(kind, key, value, precondition).await;
+        let counters = &backend.shared.counters;
         match &result {
             Err(WriteError::Conflict(_)) => drop(counters.conflicts.fetch_add(1, Ordering::Relaxed)),
             Err(WriteError::Full(_)) => drop(counters.full.fetch_add(1, Ordering::Relaxed)),
@@ -176,45 +117,50 @@ impl<A: Send + Sync + 'static> Store<A> {
 
     /// Returns when whatever any server wrote before the call is published here. With a journal that is always so.
     pub async fn barrier(&self) -> Result<(), BarrierError> {
-        match &self.handle.etcd {
-            None => Ok(()),
-            Some(etcd) => etcd.barrier().await.map_err(BarrierError),
+        loop {
+            let backend = self.handle.backend.load_full();
+            let Some(etcd) = &backend.etcd else { return Ok(()) };
+            match etcd.barrier().await {
+                Err(_) if !self.is_behind(&backend) => {}
+                result => return result.map_err(BarrierError),
+            }
         }
     }
 
     /// Unix seconds by the store's clock.
     pub(crate) fn now(&self) -> u64 {
-        self.shared().options.clock.unix_seconds()
+        self.backend().shared.options.clock.unix_seconds()
     }
 
     /// The newest entry of a key.
     pub fn get(&self, key: &str) -> Option<Arc<Entry<A>>> {
-        self.shared().published.load().index.get(key).cloned()
+        self.backend().shared.published.load().index.get(key).cloned()
     }
 
     /// The newest published revision.
     pub fn revision(&self) -> Revision {
-        self.shared().published.load().revision
+        self.backend().shared.published.load().revision
     }
 
     /// The oldest revision that [`Store::snapshot_at`] takes.
     pub fn compact_revision(&self) -> Revision {
-        self.shared().history.lock().compacted
+        self.backend().shared.history.lock().compacted
     }
 
     /// A consistent view of the present. Costs nothing, whatever the size of the store.
     pub fn snapshot(&self) -> Snapshot<A> {
-        Snapshot(self.shared().published.load_full())
+        Snapshot(self.backend().shared.published.load_full())
     }
 
     /// The view as it was at a revision.
     pub fn snapshot_at(&self, revision: Revision) -> Result<Snapshot<A>, ReadError> {
-        let found = self.shared().history.lock().find(revision)?;
+        let shared = &self.backend().shared;
+        let found = shared.history.lock().find(revision)?;
         Ok(Snapshot(match found {
             Found::State(state) => state,
             Found::Undo(undo) => {
                 let state = undo.run();
-                self.shared().history.lock().remember(state.clone());
+                shared.history.lock().remember(state.clone());
                 state
             }
         }))
@@ -225,28 +171,33 @@ impl<A: Send + Sync + 'static> Store<A> {
     /// event after it may have been dropped; a quiet resource can be
     /// resumed from before [`Store::compact_revision`].
     pub fn watch(&self, prefix: &str, after: Revision) -> Result<Watch<A>, ReadError> {
-        let ring = self.shared().rings.of(prefix);
+        let shared = self.backend().shared.clone();
+        let ring = shared.rings.of(prefix);
         let cursor = ring.cursor(after).map_err(|oldest| ReadError::Compacted { oldest })?;
-        Ok(Watch::new(self.shared().clone(), ring, prefix, cursor, after))
+        Ok(Watch::new(shared, ring, prefix, cursor, after))
     }
 
     /// Returns when `revision` is published (and in the hands of the watches).
     pub async fn wait_for(&self, revision: Revision) -> Result<(), ReadError> {
-        let mut revisions = self.shared().revisions.subscribe();
         let enough = |reached: &Reached| match reached {
             Reached::Revision(current) => *current >= revision,
             Reached::End => true,
         };
-        match revisions.wait_for(enough).await.as_deref() {
-            Ok(Reached::Revision(_)) => Ok(()),
-            _ if self.revision() >= revision => Ok(()),
-            _ => Err(ReadError::Closed),
+        loop {
+            let backend = self.handle.backend.load_full();
+            match backend.shared.revisions.subscribe().wait_for(enough).await.as_deref() {
+                Ok(Reached::Revision(_)) => return Ok(()),
+                _ if self.revision() >= revision => return Ok(()),
+                _ if !self.is_behind(&backend) => {}
+                _ => return Err(ReadError::Closed),
+            }
         }
     }
 
     /// Forgets history before `revision`, durably.
     pub async fn compact(&self, revision: Revision) -> Result<(), CompactError> {
-        let shared = self.shared();
+        let backend = self.handle.backend.load_full();
+        let shared = &backend.shared;
         let (compacted, current) = {
             let history = shared.history.lock();
             (history.compacted, history.present.revision)
@@ -257,7 +208,7 @@ impl<A: Send + Sync + 'static> Store<A> {
         if revision < compacted {
             return Err(ReadError::Compacted { oldest: compacted }.into());
         }
-        if let Some(etcd) = &self.handle.etcd {
+        if let Some(etcd) = &backend.etcd {
             return etcd.compact(revision).await;
         }
         let (reply, answer) = oneshot::channel();
@@ -275,20 +226,17 @@ impl<A: Send + Sync + 'static> Store<A> {
     /// Compaction by time and expiry now. The store does this by itself every few seconds; a simulation does it after moving
     /// its clock.
     pub fn upkeep(&self) {
-        self.shared().upkeep();
+        self.backend().shared.upkeep();
     }
 
     /// Takes no more writes, makes durable what was taken, ends the watches and lets go of the journal. Reads go on.
     pub async fn close(&self) {
-        self.handle.close();
-        let handle = self.handle.clone();
-        // The join waits for an fsync at most, but that is too long for an async thread.
-        let _ = tokio::task::spawn_blocking(move || handle.join()).await;
+        self.handle.backend.load_full().close().await;
     }
 
     /// The store's numbers.
     pub fn stats(&self) -> Stats {
-        let shared = self.shared();
+        let shared = &self.backend().shared;
         let state = shared.published.load_full();
         let mut stats = Stats {
             revision: state.revision,

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::harness::{Cluster, Kubectl, NODE_ADDRESS, Part, succeed, wait};
 
@@ -124,60 +125,142 @@ fn embedded(cluster: &Cluster) -> Part {
     Part(command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap())
 }
 
+/// What `canopus store migrate` says, by both of its mouths, and whether it did it.
+fn migrate(cluster: &Cluster, more: &[&str]) -> (bool, String) {
+    let mut command = cluster.canopus();
+    command.args(["store", "migrate", "--root-dir"]).arg(cluster.root()).args(more);
+    let output = command.output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+}
+
+fn version_of(client: &Kubectl<'_>, name: &str) -> u64 {
+    client.ok(&["get", "configmap", name, "-o", "jsonpath={.metadata.resourceVersion}"]).parse().unwrap()
+}
+
 #[test]
-fn a_cluster_moves_to_etcd_and_back() {
+fn a_cluster_at_rest_moves_to_etcd_and_back() {
     let cluster = Cluster::prepare(&[]);
     let store = etcd(&cluster);
-    let client = |cluster| kubectl(cluster, cluster.admin_conf());
+    let client = kubectl(&cluster, cluster.admin_conf());
     let is_ready = || probe(&cluster, "6443", "/readyz") == "ok";
-    let migrate = |more: &[&str]| {
-        let mut command = cluster.canopus();
-        command.args(["store", "migrate", "--root-dir"]).arg(cluster.root()).args(more);
-        command.output().unwrap()
-    };
-    let version_of = |name: &str| -> u64 {
-        let path = "jsonpath={.metadata.resourceVersion}";
-        client(&cluster).ok(&["get", "configmap", name, "-o", path]).parse().unwrap()
-    };
 
-    let server_in_files = embedded(&cluster);
+    let in_files = embedded(&cluster);
     assert!(wait(is_ready));
-    client(&cluster).until(&["get", "serviceaccount", "default", "-o", "name"], |name| name.contains("default"));
-    client(&cluster).ok(&["create", "configmap", "kept", "--from-literal=k=v"]);
-    let first = version_of("kept");
-    let output = migrate(&["--to", "etcd://127.0.0.1:2379"]);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success() && said.contains("a cluster is running below"), "{said}");
-    drop(server_in_files);
+    client.until(&["get", "serviceaccount", "default", "-o", "name"], |name| name.contains("default"));
+    client.ok(&["create", "configmap", "kept", "--from-literal=k=v"]);
+    let first = version_of(&client, "kept");
+    drop(in_files);
 
-    let output = migrate(&["--to", "etcd://127.0.0.1:2379"]);
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(said.contains("go on with: --etcd-servers http://127.0.0.1:2379"), "{said} {output:?}");
-    let output = migrate(&["--to", "etcd://127.0.0.1:2379"]);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success() && said.contains("were moved to http://127.0.0.1:2379 /registry"), "{said}");
-    // The old objects are neither served nor taken for the cluster's by mistake.
+    let (moved, said) = migrate(&cluster, &["--to", "etcd://127.0.0.1:2379"]);
+    assert!(moved && said.contains("other servers with: --etcd-servers http://127.0.0.1:2379"), "{said}");
+    let (moved, said) = migrate(&cluster, &["--to", "etcd://127.0.0.1:2379"]);
+    assert!(!moved && said.contains("were moved to http://127.0.0.1:2379"), "{said}");
+    // The old objects are not taken for the cluster's by mistake.
     let output = cluster.canopus().args(["backup", "--root-dir"]).arg(cluster.root()).arg("-").output().unwrap();
     assert!(!output.status.success() && output.stdout.is_empty());
-    let mut refused = embedded(&cluster);
-    assert!(!refused.0.wait().unwrap().success());
-    let log = std::fs::read_to_string(cluster.root().join("embedded.log")).unwrap();
-    assert!(log.contains("start with --etcd-servers"), "{log}");
 
-    let on_etcd = server(&cluster, cluster.root(), "6443", NODE_ADDRESS, &[]);
+    let on_etcd = embedded(&cluster);
     assert!(wait(is_ready));
-    assert!(version_of("kept") > first, "the versions of objects only rise");
-    client(&cluster).ok(&["create", "configmap", "added", "--from-literal=k=v"]);
-    let second = version_of("added");
+    assert!(version_of(&client, "kept") > first, "the versions of objects only rise");
+    client.ok(&["create", "configmap", "added", "--from-literal=k=v"]);
+    let second = version_of(&client, "added");
+    assert!(kept(&cluster, "/registry/configmaps/default/added").starts_with(b"k8s\0"), "it is written to etcd");
     drop(on_etcd);
 
-    let output = migrate(&["--to", "embedded", "--etcd-servers", ETCD]);
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(said.contains("go on without --etcd-servers"), "{said} {output:?}");
+    let (moved, said) = migrate(&cluster, &["--to", "embedded"]);
+    assert!(moved && said.contains("without --etcd-servers"), "{said}");
+    let mut refused = server(&cluster, cluster.root(), "6443", NODE_ADDRESS, &[]);
+    assert!(!refused.0.wait().unwrap().success());
+    let log = std::fs::read_to_string(cluster.root().join("server-6443.log")).unwrap();
+    assert!(log.contains("start without --etcd-servers"), "{log}");
     let again = embedded(&cluster);
     assert!(wait(is_ready));
-    assert_eq!(version_of("added"), second);
-    client(&cluster).ok(&["create", "configmap", "last", "--from-literal=k=v"]);
-    assert!(version_of("last") > second);
+    assert_eq!(version_of(&client, "added"), second);
+    client.ok(&["create", "configmap", "last", "--from-literal=k=v"]);
+    assert!(version_of(&client, "last") > second);
     drop((again, store));
+}
+
+/// Makes one ConfigMap after the other until it is told to end; gives the versions of those that were acknowledged.
+fn write_on(client: &Kubectl<'_>, name: &str, ended: &AtomicBool) -> Vec<u64> {
+    let mut versions = Vec::new();
+    while !ended.load(Ordering::Relaxed) {
+        let name = format!("{name}-{}", versions.len());
+        let path = "jsonpath={.metadata.resourceVersion}";
+        versions.push(client.ok(&["create", "configmap", &name, "-o", path]).parse().unwrap());
+    }
+    versions
+}
+
+#[test]
+fn a_cluster_in_use_moves_to_etcd_and_back() {
+    let cluster = Cluster::prepare(&[]);
+    let store = etcd(&cluster);
+    let client = kubectl(&cluster, cluster.admin_conf());
+    let is_ready = || probe(&cluster, "6443", "/readyz") == "ok";
+    let controllers_work = |namespace: &str| {
+        client.ok(&["create", "namespace", namespace]);
+        let account = ["-n", namespace, "get", "serviceaccount", "default", "-o", "name"];
+        client.until(&account, |name| name.contains("default"));
+    };
+    let lease =
+        ["-n", "kube-system", "get", "lease", "kube-controller-manager", "-o", "jsonpath={.spec.holderIdentity}"];
+    // A move while somebody writes; all that was acknowledged is there, under versions that only rise.
+    let move_on = |name: &str, to: &[&str]| {
+        let ended = AtomicBool::new(false);
+        let (versions, (moved, said)) = std::thread::scope(|scope| {
+            let writing = scope.spawn(|| write_on(&client, name, &ended));
+            let done = migrate(&cluster, to);
+            ended.store(true, Ordering::Relaxed);
+            (writing.join().unwrap(), done)
+        });
+        assert!(moved && said.contains("Writers waited"), "{said}");
+        println!("{name}: {} written meanwhile; {}", versions.len(), said.lines().last().unwrap_or_default());
+        assert!(versions.is_sorted_by(|a, b| a < b), "{versions:?}");
+        for (at, version) in versions.iter().enumerate() {
+            assert!(version_of(&client, &format!("{name}-{at}")) >= *version);
+        }
+    };
+    let mut in_use = embedded(&cluster);
+    assert!(wait(is_ready));
+    client.until(&["get", "serviceaccount", "default", "-o", "name"], |name| name.contains("default"));
+
+    move_on("out", &["--to", "etcd://127.0.0.1:2379"]);
+    assert!(kept(&cluster, "/registry/configmaps/default/out-0").starts_with(b"k8s\0"));
+    controllers_work("on-etcd");
+    client.until(&lease, |holder| !holder.is_empty());
+    let (moved, said) = migrate(&cluster, &["--to", "etcd://127.0.0.1:2379"]);
+    assert!(!moved && said.contains("the objects are in an etcd already"), "{said}");
+
+    // Killed at once after, it comes back where its objects are.
+    in_use.0.kill().unwrap();
+    drop(in_use);
+    let in_use = embedded(&cluster);
+    assert!(wait(is_ready));
+    controllers_work("on-etcd-again");
+
+    // Another server on the same etcd would be left behind.
+    let other = "/registry/masterleases/198.51.100.9";
+    let value =
+        r#"{"kind":"Endpoints","apiVersion":"v1","metadata":{},"subsets":[{"addresses":[{"ip":"198.51.100.9"}]}]}"#;
+    let etcdctl = |arguments: &[&str]| {
+        succeed(cluster.on_node("etcdctl").env("ETCDCTL_API", "3").args(["--endpoints", ETCD]).args(arguments));
+    };
+    etcdctl(&["put", other, value]);
+    client.until(&["get", "endpoints", "kubernetes", "-o", "yaml"], |found| found.contains("198.51.100.9"));
+    let (moved, said) = migrate(&cluster, &["--to", "embedded"]);
+    assert!(!moved && said.contains("other servers use this etcd too (198.51.100.9)"), "{said}");
+    controllers_work("still-on-etcd");
+    etcdctl(&["del", other]);
+
+    move_on("back", &["--to", "embedded"]);
+    controllers_work("in-files");
+    drop(store);
+    let last = version_of(&client, "back-0");
+    drop(in_use);
+    let again = embedded(&cluster);
+    assert!(wait(is_ready));
+    assert_eq!(version_of(&client, "back-0"), last);
+    drop(again);
 }

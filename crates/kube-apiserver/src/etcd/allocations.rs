@@ -10,10 +10,19 @@ use crate::registry::{Attrs, Registry, encode, keys, strategies};
 
 const SERVICES: &Kind = &api::core::service::KIND;
 
-/// Follows until the server ends.
+/// Follows until the server ends, whenever there may be others.
 pub async fn follow(server: Arc<Server>) {
     let shutdown = server.shutdown.clone();
-    shutdown.run_until_cancelled(keep(&server.registry)).await;
+    let following = async {
+        loop {
+            server.moved(false).await;
+            tokio::select! {
+                () = keep(&server.registry) => return,
+                () = server.moved(true) => {}
+            }
+        }
+    };
+    shutdown.run_until_cancelled(following).await;
 }
 
 async fn keep(registry: &Registry) {

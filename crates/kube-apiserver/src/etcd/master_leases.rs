@@ -8,9 +8,9 @@ use std::time::Duration;
 use api::Kind;
 use machinery::status::Status;
 use serde_json::{Value, json};
-use store::{NewValue, Precondition, WriteError};
+use store::{NewValue, Precondition, Snapshot, WriteError};
 
-use crate::registry::{Registry, encode, keys, object};
+use crate::registry::{Attrs, Registry, encode, keys, object};
 
 const ENDPOINTS: &Kind = &api::core::endpoints::KIND;
 /// How long a server counts after it was last heard of.
@@ -56,7 +56,11 @@ pub async fn remove(registry: &Registry, address: IpAddr) -> Result<(), Status> 
 
 /// The addresses of the servers that are there.
 pub fn addresses(registry: &Registry) -> BTreeSet<IpAddr> {
-    let snapshot = registry.store().snapshot();
+    addresses_in(&registry.store().snapshot())
+}
+
+/// Those that were there.
+pub fn addresses_in(snapshot: &Snapshot<Attrs>) -> BTreeSet<IpAddr> {
     let leases = snapshot.range(keys::MASTER_LEASES, None).filter_map(|entry| encode::decode(&entry.value).ok());
     leases.filter_map(|lease: Value| object::text(&lease, "/subsets/0/addresses/0/ip").parse().ok()).collect()
 }

@@ -23,6 +23,7 @@ impl Registry {
     /// Keeps them there until the server ends.
     pub async fn run(self, shutdown: CancellationToken) {
         loop {
+            let is_shared = self.store().is_shared();
             let wait = match self.bootstrap().await {
                 Ok(()) => INTERVAL,
                 Err(status) => {
@@ -34,6 +35,7 @@ impl Registry {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(wait) => {}
                 () = master_leases::change(&self) => {}
+                () = self.store().moved(is_shared) => {}
             }
         }
     }

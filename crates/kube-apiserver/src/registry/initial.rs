@@ -89,7 +89,7 @@ pub(super) async fn reconcile_endpoints(registry: &Registry) -> Result<(), Statu
         return Ok(());
     }
     let mut addresses: Vec<String> = vec![address.to_string()];
-    if registry.config().etcd.is_some() {
+    if registry.store().is_shared() {
         master_leases::renew(registry, address).await?;
         addresses = others(registry, address).map(|other| other.to_string()).chain(addresses).collect();
     }
@@ -99,7 +99,7 @@ pub(super) async fn reconcile_endpoints(registry: &Registry) -> Result<(), Statu
 /// The server goes: its address is no longer given to anybody.
 pub async fn leave(registry: &Registry) -> Result<(), Status> {
     let address = registry.config().advertise_address;
-    if registry.config().etcd.is_none() || address.is_loopback() || address.is_unspecified() {
+    if !registry.store().is_shared() || address.is_loopback() || address.is_unspecified() {
         return Ok(());
     }
     master_leases::remove(registry, address).await?;

@@ -98,7 +98,7 @@ impl Strategy for ServiceStrategy {
 
 /// Whether other servers hand out ports too.
 fn shares_ports(registry: &Registry) -> bool {
-    registry.config().etcd.is_some()
+    registry.store().is_shared()
 }
 
 /// Claims what a Service has and had not before from all servers.

@@ -30,7 +30,7 @@ async fn a_state_goes_to_etcd_and_back_and_revisions_only_rise() {
     etcd.raise(SCRATCH, &text(""), state.revision()).await.expect("raised");
     assert!(etcd.revision() >= state.revision());
     assert_eq!(etcd.snapshot().totals().entries, 0, "what it was raised with is gone");
-    state.copy_to(&etcd).await.expect("copied");
+    state.copy_to(None, &etcd).await.expect("copied");
     let there = etcd.snapshot();
     assert_eq!(there.totals().entries, 71);
     for entry in there.range("", None) {
@@ -41,7 +41,7 @@ async fn a_state_goes_to_etcd_and_back_and_revisions_only_rise() {
         assert!(entry.value.ends_with(format!("@{}", entry.revision).as_bytes()));
     }
     // A second time it is refused: what is there is nobody's to overwrite.
-    state.copy_to(&etcd).await.expect_err("they are there");
+    state.copy_to(None, &etcd).await.expect_err("they are there");
 
     let now = 1_700_000_000;
     let stay = |key: &str| match key {
@@ -63,4 +63,56 @@ async fn a_state_goes_to_etcd_and_back_and_revisions_only_rise() {
     assert!(kept.get("/registry/events/e").expect("it has not expired").expires());
     returned.put("/registry/things/2", text("new"), Precondition::Exists).await.expect("it goes on");
     assert_eq!(returned.revision(), there.revision() + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_in_use_goes_to_etcd_and_back() {
+    let (folder, back) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("another"));
+    let store = files(folder.path());
+    for at in 0..100 {
+        store.put(&format!("/registry/things/{at}"), text("1@"), Precondition::Any).await.expect("written");
+    }
+    let cluster = Cluster::start(1, &[]);
+    let etcd = open(&cluster).await;
+    let moved = store.moved(false);
+    let copied = store.snapshot();
+    etcd.raise(SCRATCH, &text(""), copied.revision() + 1000).await.expect("raised");
+    copied.copy_to(None, &etcd).await.expect("copied");
+    store.delete("/registry/things/1", text("1@"), Precondition::Any).await.expect("deleted");
+    store.put("/registry/things/2", text("2@"), Precondition::Any).await.expect("changed");
+    store.put("/registry/things/new", text("2@"), Precondition::Any).await.expect("made");
+    let pause = store.pause().await;
+    assert_eq!(pause.snapshot().copy_to(Some(&copied), &etcd).await.expect("copied"), 3);
+    pause.go_on_with(etcd).await;
+    moved.await;
+    assert!(store.is_shared());
+    assert_eq!(store.snapshot().totals().entries, 100);
+    assert!(store.get("/registry/things/1").is_none());
+    assert!(store.get("/registry/things/2").expect("it is there").value.starts_with(b"2@"));
+    let own = open(&cluster).await;
+    let write = store.put("/registry/things/3", text("3@"), Precondition::Exists).await.expect("written");
+    own.wait_for(write.revision).await.expect("others see it");
+    assert!(own.get("/registry/things/3").expect("it is there").value.starts_with(b"3@"));
+    own.close().await;
+
+    // A reader asks for what is newest all the time.
+    let reader = store.clone();
+    let reading = tokio::spawn(async move {
+        while reader.is_shared() {
+            reader.barrier().await.expect("answered, in the old place or in the new");
+        }
+    });
+    let moved = store.moved(true);
+    let pause = store.pause().await;
+    store.barrier().await.expect("etcd is there");
+    let state = pause.snapshot();
+    let folder = back.path().join("store");
+    state.save(&folder, WalOptions::default(), None, 0, |_| Stay::Always).expect("saved");
+    pause.go_on_with(files(&folder)).await;
+    moved.await;
+    reading.await.expect("no panic");
+    assert!(!store.is_shared());
+    assert_eq!(store.revision(), state.revision(), "files go on where etcd was");
+    let next = store.put("/registry/things/3", text("4@"), Precondition::Revision(write.revision)).await;
+    assert_eq!(next.expect("versions are what they were").revision, state.revision() + 1);
 }
