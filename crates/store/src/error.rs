@@ -68,6 +68,17 @@ pub enum ReadError {
     Closed,
 }
 
+/// Why an old state or version cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum PastError {
+    /// It is not there.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// It could not be read.
+    #[error("failed to read the history that is kept")]
+    Journal(#[from] JournalError),
+}
+
 /// Why nobody can tell what the newest state is: etcd's words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]

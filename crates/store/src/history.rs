@@ -45,6 +45,23 @@ impl<A> History<A> {
         }
     }
 
+    /// The events of a key that are kept.
+    pub fn events_of(&self, key: &str) -> impl Iterator<Item = &Arc<Event<A>>> {
+        self.events.iter().filter(move |event| *event.entry.key == *key)
+    }
+
+    /// When a revision was the newest, to half a second.
+    pub fn time_of(&self, revision: Revision) -> Option<Duration> {
+        let at = self.marks.partition_point(|(_, own)| *own < revision);
+        self.marks.get(at).map(|(time, _)| *time)
+    }
+
+    /// The newest revision at a time, if that is known.
+    pub fn revision_at(&self, time: Duration) -> Option<Revision> {
+        let count = self.marks.partition_point(|(own, _)| *own <= time);
+        Some(self.marks.get(count.checked_sub(1)?)?.1)
+    }
+
     /// Adds the events that lead to the new present.
     pub fn push(&mut self, events: &[Arc<Event<A>>], present: Arc<Published<A>>, now: Duration) {
         let last_checkpoint = self.checkpoints.back().map_or(self.compacted, |state| state.revision);

@@ -13,6 +13,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::history::History;
 use crate::index::Published;
+use crate::past::PastReads;
 use crate::ring::{Ring, Rings};
 use crate::sequencer::{Answer, Change, Group, Request, Sequencer};
 use crate::stats::Counters;
@@ -33,6 +34,7 @@ pub(crate) struct Shared<A> {
     /// The durable state that readers see.
     pub published: ArcSwap<Published<A>>,
     pub history: Mutex<History<A>>,
+    pub past: PastReads<A>,
     pub rings: Rings<A>,
     /// Everything up to here is in the rings.
     pub dispatched: AtomicU64,
@@ -81,6 +83,7 @@ impl<A: Send + Sync + 'static> Shared<A> {
             revisions: watch::Sender::new(Reached::Revision(present.revision)),
             published: ArcSwap::new(present),
             history: Mutex::new(history),
+            past: PastReads::default(),
             rings,
             expiries: Mutex::new(expiries),
             is_paused: AtomicBool::new(false),
@@ -220,6 +223,7 @@ impl<A: Send + Sync + 'static> Shared<A> {
         };
         self.rings_follow(compacted, None);
         drop(dropped);
+        self.past.upkeep(self.options.clock.monotonic());
         if !self.is_paused.load(Ordering::Acquire) {
             self.expire();
         }

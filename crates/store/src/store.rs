@@ -56,6 +56,7 @@ impl<A: Send + Sync + 'static> Store<A> {
             journal = Box::new(Transformed::new(journal, transformer.clone()));
         }
         let shared = crate::replay::replay(&mut *journal, options)?;
+        shared.past.read_from(journal.past());
         let committer = Committer::new(shared.clone(), journal);
         Ok((shared, committer))
     }
@@ -79,6 +80,10 @@ impl<A: Send + Sync + 'static> Store<A> {
     /// False once another one has taken its place.
     fn is_behind(&self, backend: &Arc<Backend<A>>) -> bool {
         Arc::ptr_eq(backend, &self.backend())
+    }
+
+    pub(crate) fn shared(&self) -> Arc<Shared<A>> {
+        self.backend().shared.clone()
     }
 
     /// Writes a key. When it returns, the write is durable and visible to readers and watchers.
@@ -152,7 +157,7 @@ impl<A: Send + Sync + 'static> Store<A> {
         Snapshot(self.backend().shared.published.load_full())
     }
 
-    /// The view as it was at a revision.
+    /// The view as it was at a revision that is in memory; see [`Store::past`] for older ones.
     pub fn snapshot_at(&self, revision: Revision) -> Result<Snapshot<A>, ReadError> {
         let shared = &self.backend().shared;
         let found = shared.history.lock().find(revision)?;
@@ -194,7 +199,7 @@ impl<A: Send + Sync + 'static> Store<A> {
         }
     }
 
-    /// Forgets history before `revision`, durably.
+    /// Forgets history before `revision`, durably. What a journal with retention keeps in its files stays there.
     pub async fn compact(&self, revision: Revision) -> Result<(), CompactError> {
         let backend = self.handle.backend.load_full();
         let shared = &backend.shared;

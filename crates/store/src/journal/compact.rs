@@ -4,12 +4,13 @@ use std::path::Path;
 
 use crate::Revision;
 use crate::journal::inspect::State;
-use crate::journal::{Journal as _, JournalError, Wal, WalOptions};
+use crate::journal::{Journal as _, JournalError, Retention, Wal, WalOptions};
 
 /// Writes a snapshot of the newest state and drops the log before it, with its history and with old segments that were kept to be
 /// written over. Gives back the revision it stands at, which stays what it was.
 pub fn compact(folder: &Path, options: WalOptions) -> Result<Revision, JournalError> {
-    let mut wal = Wal::open(folder, WalOptions { spares_max: 0, ..options })?;
+    let options = WalOptions { spares_max: 0, retention: Retention::OFF, ..options };
+    let mut wal = Wal::open(folder, options)?;
     let mut state = State::default();
     wal.replay(&mut state)?;
     let revision = wal.revision()?;

@@ -17,6 +17,8 @@ pub trait Disk: Send + Sync {
     fn list(&self) -> io::Result<Vec<String>>;
     /// The whole content of a file.
     fn read(&self, name: &str) -> io::Result<Vec<u8>>;
+    /// A file, to be read from its beginning on.
+    fn reader(&self, name: &str) -> io::Result<Box<dyn io::Read + Send>>;
     /// The first bytes of a file, at most so many.
     fn read_head(&self, name: &str, bytes: usize) -> io::Result<Vec<u8>>;
     /// Makes a file, or empties it, with room set aside for `allocate` bytes (which then read as zeros).
@@ -118,6 +120,10 @@ impl Disk for Folder {
 
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {
         fs::read(self.at(name))
+    }
+
+    fn reader(&self, name: &str) -> io::Result<Box<dyn io::Read + Send>> {
+        Ok(Box::new(fs::File::open(self.at(name))?))
     }
 
     fn read_head(&self, name: &str, bytes: usize) -> io::Result<Vec<u8>> {

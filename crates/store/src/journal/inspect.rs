@@ -117,6 +117,10 @@ impl Disk for ReadOnly {
         fs::read(self.0.join(name))
     }
 
+    fn reader(&self, name: &str) -> io::Result<Box<dyn io::Read + Send>> {
+        Ok(Box::new(fs::File::open(self.0.join(name))?))
+    }
+
     fn read_head(&self, name: &str, bytes: usize) -> io::Result<Vec<u8>> {
         head_of(&self.0.join(name), bytes)
     }

@@ -7,8 +7,10 @@ pub mod disk;
 pub(crate) mod frame;
 pub mod inspect;
 pub mod memory;
+mod past;
 mod recover;
 pub mod restore;
+mod retention;
 pub(crate) mod segment;
 pub(crate) mod snapshot;
 mod transformed;
@@ -21,6 +23,9 @@ use std::time::Duration;
 use crate::{EventKind, Revision};
 
 pub use memory::Memory;
+pub use past::Past;
+pub(crate) use past::{Found, Range};
+pub use retention::Retention;
 pub use transformed::{Opened, Transformer};
 pub(crate) use transformed::{Transformed, seal};
 pub use wal::{Wal, WalOptions};
@@ -86,6 +91,11 @@ pub trait Journal: Send {
     fn begin_snapshot(&mut self, revision: Revision, compact: Revision) -> Result<Box<dyn SnapshotSink>, JournalError> {
         let _ = (revision, compact);
         Err(JournalError::Failed { doing: "write a snapshot", source: io::ErrorKind::Unsupported.into() })
+    }
+
+    /// Reads what was, beside appends and snapshots, out of what the journal still has.
+    fn past(&self) -> Option<Past> {
+        None
     }
 
     /// Numbers.

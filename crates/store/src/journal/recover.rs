@@ -6,10 +6,10 @@ use crate::Revision;
 use crate::journal::disk::Disk;
 use crate::journal::frame::{Frame, take_record};
 use crate::journal::segment::{self, End, Header, scan};
-use crate::journal::{JournalError, Visitor, snapshot};
+use crate::journal::{JournalError, Visitor, WalOptions, snapshot};
 
 /// The revision of a log without a write.
-const FIRST_REVISION: Revision = 1;
+pub(crate) const FIRST_REVISION: Revision = 1;
 
 /// Where the log ends.
 pub(crate) struct Recovered {
@@ -29,7 +29,7 @@ pub(crate) struct Recovered {
 /// Reads the folder and tidies it: what is unfinished goes, and what a snapshot replaces.
 pub(crate) fn recover(
     disk: &dyn Disk,
-    spares_max: usize,
+    options: &WalOptions,
     visitor: &mut dyn Visitor,
 ) -> Result<Recovered, JournalError> {
     let read = |doing| move |source| JournalError::Failed { doing, source };
@@ -40,7 +40,7 @@ pub(crate) fn recover(
     let (recovered, base) = read_all(disk, visitor)?;
     // Last, so that a folder that is refused is left as it is.
     if let Some(header) = &base {
-        snapshot::clean(disk, header, spares_max).map_err(read("remove what the snapshot replaces"))?;
+        snapshot::clean(disk, header, options).map_err(read("remove what the snapshot replaces"))?;
     }
     Ok(recovered)
 }

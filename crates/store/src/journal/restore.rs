@@ -31,7 +31,7 @@ pub fn restore<'r>(
     begin_segment(&*disk, &header, options.segment_bytes)?;
     // When the revisions were written is not known here.
     let header = snapshot::Header { store_id, revision, compact_revision: revision, first_segment: number, time: 0 };
-    let mut writer = Box::new(snapshot::Writer::begin(disk, header, 0)?);
+    let mut writer = Box::new(snapshot::Writer::begin(disk, header, options)?);
     for entry in entries {
         if entry.revision > revision {
             let detail = format!("{} is newer than the state it is in", entry.key);

@@ -142,6 +142,21 @@ pub(crate) fn scan(
     Ok(end)
 }
 
+/// The whole frames at the front of a segment, each with its time and its records: what can be said of a segment that is being
+/// written.
+pub(crate) fn frames<'a>(bytes: &'a [u8], header: &Header) -> impl Iterator<Item = (Frame, Option<u64>, &'a [u8])> {
+    let (header, salt) = (*header, header.salt());
+    let (mut offset, mut sequence) = (HEADER, header.first_sequence);
+    std::iter::from_fn(move || {
+        let rest = bytes.get(offset..)?;
+        let frame = Frame::read(rest, salt).filter(|frame| frame.sequence == sequence)?;
+        let (time, records) = header.open(frame.payload(rest, salt)?)?;
+        offset += frame.length();
+        sequence += 1;
+        Some((frame, time, records))
+    })
+}
+
 /// A frame's header with a later sequence behind `from`.
 fn find_later(bytes: &[u8], from: usize, salt: u32, sequence: u64) -> Option<(u64, usize)> {
     let mut at = from + 8;

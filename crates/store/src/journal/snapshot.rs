@@ -10,15 +10,15 @@
 //! It is written under another name, synced, renamed, and the names synced: a file with a snapshot's name is complete. The log
 //! that goes on after it begins with `first segment`, which was begun at that very revision.
 
-use std::io;
+use std::io::{self, Read};
 use std::sync::Arc;
 
 use crate::journal::disk::{Disk, DiskFile, is_full};
 use crate::journal::frame::{crc, put_record, salt, take, take_record};
-use crate::journal::{JournalError, Record, SnapshotSink, Visitor, segment};
+use crate::journal::{JournalError, Record, SnapshotSink, Visitor, WalOptions, retention, segment};
 use crate::{EventKind, Revision};
 
-const HEADER: usize = 64;
+pub(crate) const HEADER: usize = 64;
 const VERSION: u32 = 1;
 const MAGIC: [u8; 8] = *b"CANOPSNP";
 const BLOCK: usize = 256 << 10;
@@ -87,7 +87,7 @@ pub(crate) fn header(bytes: &[u8], disk: &dyn Disk, name: &str) -> Result<Header
 
 /// Checks the whole file without keeping anything of it.
 pub(crate) fn check(bytes: &[u8], header: &Header, disk: &dyn Disk, name: &str) -> Result<(), JournalError> {
-    read_records(bytes, header, disk, name, |_| {})
+    read_records(bytes.get(HEADER..).unwrap_or_default(), header, disk, name, |_| true)
 }
 
 /// Hands over the entries.
@@ -99,40 +99,77 @@ pub(crate) fn read(
     visitor: &mut dyn Visitor,
 ) -> Result<(), JournalError> {
     visitor.snapshot(header.revision);
-    read_records(bytes, header, disk, name, |record| visitor.entry(record))
+    read_records(bytes.get(HEADER..).unwrap_or_default(), header, disk, name, |record| {
+        visitor.entry(record);
+        true
+    })
 }
 
-fn read_records(
-    bytes: &[u8],
+/// Hands over the entries of an open file, in the order of their keys, while `visit` says to go on. It must have this header.
+pub(crate) fn entries(
+    mut source: impl Read,
     header: &Header,
     disk: &dyn Disk,
     name: &str,
-    mut visit: impl FnMut(Record<'_>),
+    visit: impl FnMut(Record<'_>) -> bool,
 ) -> Result<(), JournalError> {
-    let mut rest = bytes.get(HEADER..).unwrap_or_default();
-    let mut entries = 0u64;
+    let mut head = [0; HEADER];
+    source.read_exact(&mut head).map_err(failed_read)?;
+    if self::header(&head, disk, name)? != *header {
+        let (file, detail) = (disk.folder().join(name), "it was replaced while it was read".to_owned());
+        return Err(JournalError::Corrupt { file, offset: 0, detail });
+    }
+    read_records(source, header, disk, name, visit)
+}
+
+/// `source` stands behind the header.
+fn read_records(
+    mut source: impl Read,
+    header: &Header,
+    disk: &dyn Disk,
+    name: &str,
+    mut visit: impl FnMut(Record<'_>) -> bool,
+) -> Result<(), JournalError> {
+    let (mut entries, mut offset, mut buffer) = (0u64, HEADER as u64, Vec::new());
     loop {
-        let offset = (bytes.len() - rest.len()) as u64;
         let corrupt =
             |detail: &str| JournalError::Corrupt { file: disk.folder().join(name), offset, detail: detail.into() };
-        let block = (|| {
-            let length = u32::from_le_bytes(take(&mut rest)?) as usize;
-            let check = u32::from_le_bytes(take(&mut rest)?);
-            let (block, behind) = rest.split_at_checked(if length == 0 { 8 } else { length })?;
-            rest = behind;
-            (crc(header.salt(), block) == check).then_some((length, block))
-        })();
-        let (length, mut block) = block.ok_or_else(|| corrupt("a block's checksum does not hold"))?;
+        let bad_block = || corrupt("a block's checksum does not hold");
+        read_up_to(&mut source, 8, &mut buffer)?;
+        let mut head = &buffer[..];
+        let length = take(&mut head).map(u32::from_le_bytes).ok_or_else(bad_block)?;
+        let check = take(&mut head).map(u32::from_le_bytes).ok_or_else(bad_block)?;
+        let wanted = if length == 0 { 8 } else { u64::from(length) };
+        read_up_to(&mut source, wanted, &mut buffer)?;
+        if buffer.len() as u64 != wanted || crc(header.salt(), &buffer) != check {
+            return Err(bad_block());
+        }
         if length == 0 {
-            let complete = *block == entries.to_le_bytes() && rest.is_empty();
+            let is_counted = buffer[..] == entries.to_le_bytes();
+            read_up_to(&mut source, 1, &mut buffer)?;
+            let complete = is_counted && buffer.is_empty();
             return if complete { Ok(()) } else { Err(corrupt("the number of entries is wrong")) };
         }
+        let mut block = &buffer[..];
         while !block.is_empty() {
             let record = take_record(&mut block).filter(|record| record.kind == EventKind::Put);
-            visit(record.ok_or_else(|| corrupt("an entry cannot be read"))?);
+            if !visit(record.ok_or_else(|| corrupt("an entry cannot be read"))?) {
+                return Ok(());
+            }
             entries += 1;
         }
+        offset += 8 + wanted;
     }
+}
+
+/// So many bytes, or what is left.
+fn read_up_to(source: &mut impl Read, bytes: u64, into: &mut Vec<u8>) -> Result<(), JournalError> {
+    into.clear();
+    source.take(bytes).read_to_end(into).map(drop).map_err(failed_read)
+}
+
+fn failed_read(source: io::Error) -> JournalError {
+    JournalError::Failed { doing: "read a snapshot", source }
 }
 
 /// Writes a snapshot, in the background.
@@ -144,14 +181,14 @@ pub(crate) struct Writer {
     offset: u64,
     synced: u64,
     entries: u64,
-    spares_max: usize,
+    options: WalOptions,
 }
 
 impl Writer {
-    pub fn begin(disk: Arc<dyn Disk>, header: Header, spares_max: usize) -> Result<Self, JournalError> {
+    pub fn begin(disk: Arc<dyn Disk>, header: Header, options: WalOptions) -> Result<Self, JournalError> {
         let file = disk.create(TEMPORARY, 0).map_err(failed)?;
         let (offset, synced, entries) = (HEADER as u64, 0, 0);
-        let mut writer = Self { disk, file, header, block: new_block(), offset, synced, entries, spares_max };
+        let mut writer = Self { disk, file, header, block: new_block(), offset, synced, entries, options };
         writer.file.write_at(&header.encode(), 0).map_err(failed)?;
         Ok(writer)
     }
@@ -196,19 +233,21 @@ impl SnapshotSink for Writer {
 
     fn finish(mut self: Box<Self>) -> Result<(), JournalError> {
         self.complete().map_err(failed)?;
-        clean(&*self.disk, &self.header, self.spares_max).map_err(failed)
+        clean(&*self.disk, &self.header, &self.options).map_err(failed)
     }
 }
 
-/// Drops what a snapshot replaces: older snapshots, and the log before it, of which a little is kept to be written over.
-pub(crate) fn clean(disk: &dyn Disk, header: &Header, spares_max: usize) -> io::Result<()> {
+/// Drops what a snapshot replaces, and is not kept as history: older snapshots, and the log before it, of which a little stays to be
+/// written over.
+pub(crate) fn clean(disk: &dyn Disk, header: &Header, options: &WalOptions) -> io::Result<()> {
     // The snapshot's own name first. At a start too: it may have been given just before the process was killed.
     disk.sync_names()?;
     let names = disk.list()?;
+    let kept = retention::kept(disk, &names, header, &options.retention)?;
     let mut spares = 0;
     for name in &names {
         if spare(name) {
-            if spares < spares_max {
+            if spares < options.spares_max {
                 spares += 1;
             } else {
                 disk.remove(name)?;
@@ -216,10 +255,10 @@ pub(crate) fn clean(disk: &dyn Disk, header: &Header, spares_max: usize) -> io::
         }
     }
     for name in &names {
-        if revision(name).is_some_and(|revision| revision < header.revision) {
+        if revision(name).is_some_and(|revision| revision < kept.revision) {
             disk.remove(name)?;
-        } else if let Some(number) = segment::number(name).filter(|number| *number < header.first_segment) {
-            if spares < spares_max {
+        } else if let Some(number) = segment::number(name).filter(|number| *number < kept.first_segment) {
+            if spares < options.spares_max {
                 disk.rename(name, &format!("spare-{number:012}"))?;
                 spares += 1;
             } else {

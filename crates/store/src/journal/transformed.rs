@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::Revision;
-use crate::journal::{Batch, Journal, JournalError, JournalStats, Record, SnapshotSink, Visitor};
+use crate::journal::{Batch, Journal, JournalError, JournalStats, Past, Record, SnapshotSink, Visitor};
 
 /// Turns values into what a journal keeps, and back.
 pub trait Transformer: Send + Sync {
@@ -77,6 +77,11 @@ impl Journal for Transformed {
         self.kept = Some(self.transformer.generation());
         let inner = self.inner.begin_snapshot(revision, compact)?;
         Ok(Box::new(Sealing { inner, transformer: self.transformer.clone() }))
+    }
+
+    fn past(&self) -> Option<Past> {
+        // It gives values as they are kept; whoever reads it opens them.
+        self.inner.past()
     }
 
     fn stats(&self) -> JournalStats {

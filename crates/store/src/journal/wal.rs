@@ -9,6 +9,8 @@
 //! *.tmp                          unfinished, removed at the next start
 //! ```
 //!
+//! With retention older snapshots and the log behind them stay as they are (retention.rs), and past.rs reads them.
+//!
 //! What happens when the disk fails: no room for a frame or a new segment leaves the log as it was, and the next append tries
 //! again (`Full`). Any other failure of a write or a sync ends writing for good (`Failed`): after a failed fsync the system may
 //! have dropped the very pages it could not write and say "done" to the next one.
@@ -21,7 +23,9 @@ use crate::Revision;
 use crate::journal::disk::{Disk, DiskFile, Folder, is_full};
 use crate::journal::frame::{FRAME_HEADER, put_record, seal};
 use crate::journal::recover::{self, Recovered};
-use crate::journal::{Batch, Journal, JournalError, JournalStats, SnapshotSink, Visitor, segment, snapshot};
+use crate::journal::{
+    Batch, Journal, JournalError, JournalStats, Past, Retention, SnapshotSink, Visitor, segment, snapshot,
+};
 
 /// Settings of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,11 +37,13 @@ pub struct WalOptions {
     /// Old segments kept to be written over again: their blocks are in place, which makes an fsync a third cheaper. None where
     /// what was written before must not stay on the disk.
     pub spares_max: usize,
+    /// What of the log stays though no start needs it.
+    pub retention: Retention,
 }
 
 impl Default for WalOptions {
     fn default() -> Self {
-        Self { segment_bytes: 16 << 20, snapshot_log_bytes: 32 << 20, spares_max: 2 }
+        Self { segment_bytes: 16 << 20, snapshot_log_bytes: 32 << 20, spares_max: 2, retention: Retention::OFF }
     }
 }
 
@@ -153,7 +159,7 @@ impl Wal {
 impl Journal for Wal {
     fn replay(&mut self, visitor: &mut dyn Visitor) -> Result<(), JournalError> {
         let Recovered { header, end, last_frame, revision, time, log_bytes } =
-            recover::recover(&*self.disk, self.options.spares_max, visitor)?;
+            recover::recover(&*self.disk, &self.options, visitor)?;
         let doing = "open the log";
         let (file, length) = match &end {
             Some(end) => {
@@ -222,7 +228,11 @@ impl Journal for Wal {
         let Some(state) = &self.state else { return Err(not_open()) };
         let (segment::Header { store_id, number, .. }, time) = (state.header, state.time);
         let header = snapshot::Header { store_id, revision, compact_revision: compact, first_segment: number, time };
-        Ok(Box::new(snapshot::Writer::begin(self.disk.clone(), header, self.options.spares_max)?))
+        Ok(Box::new(snapshot::Writer::begin(self.disk.clone(), header, self.options)?))
+    }
+
+    fn past(&self) -> Option<Past> {
+        Some(Past::new(&self.disk, self.options.retention.is_on()))
     }
 
     fn stats(&self) -> JournalStats {

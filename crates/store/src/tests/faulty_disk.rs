@@ -301,6 +301,10 @@ impl Disk for FaultyDisk {
         Ok(state.files[&state.id(name)?].now.clone())
     }
 
+    fn reader(&self, name: &str) -> io::Result<Box<dyn io::Read + Send>> {
+        Ok(Box::new(io::Cursor::new(self.read(name)?)))
+    }
+
     fn read_head(&self, name: &str, bytes: usize) -> io::Result<Vec<u8>> {
         Ok(self.read(name)?.into_iter().take(bytes).collect())
     }

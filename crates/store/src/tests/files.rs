@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use crate::journal::{JournalError, Wal, WalOptions};
+use crate::journal::{JournalError, Retention, Wal, WalOptions};
 use crate::tests::{TestStore, value};
 use crate::{OpenError, Options, Precondition, Store};
 
-const SMALL: WalOptions = WalOptions { segment_bytes: 4096, snapshot_log_bytes: u64::MAX, spares_max: 2 };
+const SMALL: WalOptions =
+    WalOptions { segment_bytes: 4096, snapshot_log_bytes: u64::MAX, spares_max: 2, retention: Retention::OFF };
 
 pub fn open_with(folder: &Path, wal: WalOptions) -> Result<TestStore, OpenError> {
     // Snapshots are written at once, so that a test knows when they are done.
@@ -165,7 +166,7 @@ async fn a_newer_format_is_refused() {
 
 #[tokio::test]
 async fn snapshots_replace_old_log_and_segments_are_used_again() {
-    let wal = WalOptions { segment_bytes: 4096, snapshot_log_bytes: 20_000, spares_max: 2 };
+    let wal = WalOptions { segment_bytes: 4096, snapshot_log_bytes: 20_000, ..WalOptions::default() };
     let folder = tempfile::tempdir().expect("a folder");
     let store = open_with(folder.path(), wal).expect("an empty folder opens");
     fill(&store, 1000).await;
@@ -196,7 +197,7 @@ async fn snapshots_replace_old_log_and_segments_are_used_again() {
 
 #[tokio::test]
 async fn a_damaged_snapshot_is_refused_with_its_place() {
-    let wal = WalOptions { segment_bytes: 4096, snapshot_log_bytes: 20_000, spares_max: 2 };
+    let wal = WalOptions { segment_bytes: 4096, snapshot_log_bytes: 20_000, ..WalOptions::default() };
     let folder = tempfile::tempdir().expect("a folder");
     let store = open_with(folder.path(), wal).expect("an empty folder opens");
     fill(&store, 300).await;

@@ -15,7 +15,7 @@ const FOLDER: &str = "STORE_TEST_WRITER_FOLDER";
 const WRITERS: usize = 4;
 
 fn open(folder: &Path) -> TestStore {
-    let wal = WalOptions { segment_bytes: 64 << 10, snapshot_log_bytes: 100 << 10, spares_max: 2 };
+    let wal = WalOptions { segment_bytes: 64 << 10, snapshot_log_bytes: 100 << 10, ..WalOptions::default() };
     let journal = Wal::open(folder, wal).expect("the folder opens");
     Store::open(Box::new(journal), Options::default()).expect("the store opens")
 }

@@ -13,7 +13,7 @@ use crate::{EventKind, NewValue, Options, Precondition, Store, WriteError};
 const KEY: &str = "/registry/pods/a/1";
 
 fn on(disk: &FaultyDisk) -> Manual {
-    let options = WalOptions { segment_bytes: 4096, snapshot_log_bytes: 1 << 20, spares_max: 2 };
+    let options = WalOptions { segment_bytes: 4096, snapshot_log_bytes: 1 << 20, ..WalOptions::default() };
     Manual::open(Box::new(Wal::on(Arc::new(disk.clone()), options)), Options::default()).expect("it opens")
 }
 

@@ -10,6 +10,7 @@ mod history;
 mod kill;
 mod limits;
 mod model;
+mod past;
 mod pause;
 mod serializability;
 mod tools;

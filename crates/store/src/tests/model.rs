@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::journal::{Wal, WalOptions};
+use crate::journal::{JournalError, Retention, Wal, WalOptions};
 use crate::sequencer::Answer;
 use crate::tests::Manual;
 use crate::tests::faulty_disk::{Fault, FaultyDisk, Random};
 use crate::{
-    EventKind, ManualClock, NewValue, Options, Precondition, ReadError, Revision, Watch, WatchError, WriteError,
+    EventKind, ManualClock, NewValue, Options, PastError, Precondition, ReadError, Revision, Snapshot, Watch,
+    WatchError, WriteError,
 };
 
 pub const KEYS: [&str; 6] = [
@@ -55,6 +56,8 @@ struct World {
     random: Random,
     disk: FaultyDisk,
     clock: Arc<ManualClock>,
+    /// On in half of the histories.
+    retention: Retention,
     manual: Manual,
     /// State after each revision, durable or not; index 0 is revision 1.
     states: Vec<State>,
@@ -68,8 +71,8 @@ struct World {
     crashes: u64,
 }
 
-fn open(disk: &FaultyDisk, clock: &Arc<ManualClock>) -> Result<Manual, crate::OpenError> {
-    let wal = WalOptions { segment_bytes: 1024, snapshot_log_bytes: 1500, spares_max: 2 };
+fn open(disk: &FaultyDisk, clock: &Arc<ManualClock>, retention: Retention) -> Result<Manual, crate::OpenError> {
+    let wal = WalOptions { segment_bytes: 1024, snapshot_log_bytes: 1500, retention, ..WalOptions::default() };
     let options = Options {
         history: Duration::from_secs(50),
         ring_events_max: 32,
@@ -83,11 +86,14 @@ fn open(disk: &FaultyDisk, clock: &Arc<ManualClock>) -> Result<Manual, crate::Op
 impl World {
     fn new(seed: u64) -> Self {
         let (disk, clock) = (FaultyDisk::new(seed ^ 0xD15C), Arc::new(ManualClock::default()));
-        let manual = open(&disk, &clock).expect("an empty disk opens");
+        let revisions = Some(20).filter(|_| seed % 2 == 1);
+        let retention = Retention { revisions, ..Retention::OFF };
+        let manual = open(&disk, &clock, retention).expect("an empty disk opens");
         Self {
             random: Random(seed),
             disk,
             clock,
+            retention,
             manual,
             states: vec![State::new()],
             steps: Vec::new(),
@@ -266,7 +272,7 @@ impl World {
                 let fault = self.pick(&[Fault::Crash, Fault::Eio]);
                 self.disk.fail_after(self.random.below(8), fault);
             }
-            match open(&self.disk, &self.clock) {
+            match open(&self.disk, &self.clock, self.retention) {
                 Ok(manual) => {
                     self.manual = manual;
                     // A fault that was not reached would hit a later write, which is fine, unless it is the power.
@@ -282,7 +288,10 @@ impl World {
     }
 
     fn check_state(&self, revision: Revision) {
-        let snapshot = self.manual.store.snapshot_at(revision).expect("it is kept");
+        self.check(&self.manual.store.snapshot_at(revision).expect("it is kept"), revision);
+    }
+
+    fn check(&self, snapshot: &Snapshot<()>, revision: Revision) {
         let got: Vec<_> = snapshot
             .range("", None)
             .map(|entry| {
@@ -299,9 +308,28 @@ impl World {
         let revision = 1 + self.random.below(self.states.len() as u64 + 1);
         match self.manual.store.snapshot_at(revision) {
             Ok(_) => self.check_state(revision),
-            Err(ReadError::Compacted { oldest }) => assert!(revision < oldest && oldest == self.compacted),
+            Err(ReadError::Compacted { oldest }) => {
+                assert!(revision < oldest && oldest == self.compacted);
+                self.read_kept(revision);
+            }
             Err(ReadError::Future { current }) => assert!(revision > self.durable && current == self.durable),
             Err(ReadError::Closed) => panic!("the store is open"),
+        }
+    }
+
+    /// A state that only files have.
+    fn read_kept(&self, revision: Revision) {
+        match (self.manual.store.past("", revision), self.retention.revisions) {
+            (Ok(snapshot), Some(_)) => self.check(&snapshot, revision),
+            (Err(PastError::Read(ReadError::Compacted { oldest })), kept) => {
+                let is_wanted = kept.is_some_and(|count| revision + count >= self.durable);
+                assert!(revision < oldest && !is_wanted, "{revision} is not kept at {}", self.durable);
+            }
+            (Err(PastError::Journal(error)), Some(_)) => {
+                let is_fault = matches!(error, JournalError::Failed { .. });
+                assert!(is_fault, "{error:?}");
+            }
+            (result, _) => panic!("{result:?}"),
         }
     }
 

@@ -12,7 +12,7 @@ use crate::{Options, Precondition, ReadError, Store};
 
 fn open(folder: &Path) -> TestStore {
     let options = Options { spawn: std::sync::Arc::new(|work| work()), ..Options::default() };
-    let wal = WalOptions { segment_bytes: 4096, snapshot_log_bytes: 8192, spares_max: 2 };
+    let wal = WalOptions { segment_bytes: 4096, snapshot_log_bytes: 8192, ..WalOptions::default() };
     Store::open(Box::new(Wal::open(folder, wal).expect("a log")), options).expect("a store")
 }
 

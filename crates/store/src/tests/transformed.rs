@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
-use crate::journal::{JournalError, Opened, Transformer, Wal, WalOptions};
+use crate::journal::{JournalError, Opened, Retention, Transformer, Wal, WalOptions};
 use crate::tests::{TestStore, value};
-use crate::{OpenError, Options, Precondition, Store, WriteError};
+use crate::{OpenError, Options, PastError, Precondition, Store, WriteError};
 
 /// Puts a number before the value and turns its bits over. Form 0 is the plain value.
 struct Flip {
@@ -54,7 +54,11 @@ impl Transformer for Flip {
 }
 
 fn open(folder: &Path, transformer: Arc<Flip>) -> Result<TestStore, OpenError> {
-    let wal = WalOptions { segment_bytes: 4096, snapshot_log_bytes: u64::MAX, spares_max: 0 };
+    let wal = WalOptions { segment_bytes: 4096, snapshot_log_bytes: u64::MAX, spares_max: 0, ..WalOptions::default() };
+    open_with(folder, transformer, wal)
+}
+
+fn open_with(folder: &Path, transformer: Arc<Flip>, wal: WalOptions) -> Result<TestStore, OpenError> {
     let spawn: crate::options::Spawn = Arc::new(|work| work());
     Store::open(
         Box::new(Wal::open(folder, wal)?),
@@ -124,4 +128,32 @@ async fn a_value_that_cannot_be_sealed_fails_alone() {
         put(&store, "/registry/secrets/a/b", "goes on").await;
     }
     assert_eq!(store.revision(), 3);
+}
+
+#[tokio::test]
+async fn history_is_sealed_in_the_files_and_opened_when_it_is_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (flip, key) = (Flip::new(1), "/registry/secrets/a/1");
+    let retention = Retention { revisions: Some(u64::MAX), ..Retention::OFF };
+    let wal = WalOptions { segment_bytes: 4096, snapshot_log_bytes: 4096, spares_max: 0, retention };
+    let store = open_with(folder.path(), flip.clone(), wal).expect("it opens");
+    for at in 0..100 {
+        put(&store, key, &format!("secret {at} {}", "x".repeat(100))).await;
+    }
+    // Another form from here on: what was written in the one before stays, and can be opened while that is known.
+    flip.form.store(2, SeqCst);
+    put(&store, key, "newest secret").await;
+    store.compact(store.revision()).await.expect("compacted");
+    assert!(!on_disk(folder.path(), "secret 5"));
+    for revision in [2, 50, 101] {
+        let past = store.past("/registry/secrets/", revision).expect("it is kept");
+        let text = format!("secret {} ", revision - 2);
+        assert!(past.get(key).is_some_and(|entry| entry.value.starts_with(text.as_bytes())));
+    }
+    let told = store.versions(key, 1000).expect("they are read");
+    assert_eq!((told.len(), &told[100].entry.value[..]), (101, &b"newest secret"[..]));
+    assert!(told[..100].iter().all(|own| own.entry.value.starts_with(b"secret ")));
+    flip.form.store(0, SeqCst);
+    let error = store.versions(key, 1000).expect_err("the form is not known any more");
+    assert!(matches!(error, PastError::Journal(JournalError::Open { .. })), "{error:?}");
 }

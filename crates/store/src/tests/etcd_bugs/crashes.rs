@@ -1,13 +1,15 @@
 //! Crashes: what etcd lost or counted wrongly when it was killed at a bad moment.
 
 use super::rig::at_every_operation;
-use crate::journal::WalOptions;
+use crate::journal::{Retention, WalOptions};
 use crate::tests::model::KEYS;
 
 /// Never a snapshot.
-const LOG: WalOptions = WalOptions { segment_bytes: 1024, snapshot_log_bytes: u64::MAX, spares_max: 2 };
+const LOG: WalOptions =
+    WalOptions { segment_bytes: 1024, snapshot_log_bytes: u64::MAX, spares_max: 2, retention: Retention::OFF };
 /// A snapshot with every group.
-const SNAPSHOTS: WalOptions = WalOptions { segment_bytes: 1024, snapshot_log_bytes: 1, spares_max: 2 };
+const SNAPSHOTS: WalOptions =
+    WalOptions { segment_bytes: 1024, snapshot_log_bytes: 1, spares_max: 2, retention: Retention::OFF };
 
 /// etcd 14370: a cluster of one member told a client that its write was done before its own log had been synced, and a crash
 /// in between lost it.
@@ -47,6 +49,21 @@ fn a_crash_while_the_log_is_written_anew_changes_neither_state_nor_revision() {
         // Snapshots have replaced others before, and segments are used again.
         |rig| (0..4).for_each(|at| rig.put(&KEYS, &format!("before {at}"))),
         |rig| (0..3).for_each(|at| rig.put(&KEYS[at..at + 2], &format!("after {at}"))),
+    );
+}
+
+/// The same where older snapshots and the log behind them stay as history, some of which goes with each snapshot: what is
+/// left of it is whole, and as much as was asked for.
+#[test]
+fn a_crash_while_history_goes_leaves_the_rest_whole() {
+    at_every_operation(
+        WalOptions { retention: Retention { revisions: Some(12), ..Retention::OFF }, ..SNAPSHOTS },
+        |rig| (0..4).for_each(|at| rig.put(&KEYS, &format!("before {at}"))),
+        |rig| {
+            rig.put(&KEYS[..2], "after");
+            rig.delete(&KEYS[1..4]);
+            rig.put(&KEYS[3..], "after");
+        },
     );
 }
 

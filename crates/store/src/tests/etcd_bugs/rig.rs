@@ -7,7 +7,7 @@ use crate::journal::{Wal, WalOptions};
 use crate::sequencer::Answer;
 use crate::tests::faulty_disk::{Fault, FaultyDisk};
 use crate::tests::{Manual, value};
-use crate::{EventKind, Options, Precondition, Revision};
+use crate::{EventKind, Options, Precondition, Revision, Snapshot};
 
 /// Key to (created, written, value).
 type State = BTreeMap<String, (Revision, Revision, String)>;
@@ -98,6 +98,19 @@ impl Rig {
         self.manual = open(&self.disk, self.wal);
     }
 
+    /// What the writes up to a revision make.
+    fn state_at(&self, revision: Revision) -> State {
+        let mut state = State::new();
+        for ((kind, key, text), at) in self.steps.iter().chain(&self.unanswered).zip(2..=revision) {
+            let created = state.get(key).map_or(at, |(created, ..)| *created);
+            match kind {
+                EventKind::Put => drop(state.insert(key.clone(), (created, at, text.clone()))),
+                EventKind::Delete => drop(state.remove(key)),
+            }
+        }
+        state
+    }
+
     /// The store stands where it was acknowledged to stand or, whole, where the group under way would have brought it; its
     /// state is what that many writes make; what was forgotten stays so.
     fn check(&self, what: &str) {
@@ -106,24 +119,27 @@ impl Rig {
         let (acknowledged, asked) =
             (self.steps.len() as u64 + 1, (self.steps.len() + self.unanswered.len()) as u64 + 1);
         assert!(revision == acknowledged || revision == asked, "{what}: at {revision}, not {acknowledged} or {asked}");
-        let mut expected = State::new();
-        for ((kind, key, text), at) in self.steps.iter().chain(&self.unanswered).zip(2..=revision) {
-            let created = expected.get(key).map_or(at, |(created, ..)| *created);
-            match kind {
-                EventKind::Put => drop(expected.insert(key.clone(), (created, at, text.clone()))),
-                EventKind::Delete => drop(expected.remove(key)),
+        assert_eq!(content(&store.snapshot()), self.state_at(revision), "{what}");
+        if let Some(count) = self.wal.retention.revisions {
+            let oldest = store.kept_since().expect("it is read");
+            assert!(oldest == 1 || oldest + count <= acknowledged, "{what}: kept since {oldest} alone");
+            for at in oldest..=revision {
+                let past = store.past("", at).unwrap_or_else(|error| panic!("{what}: at {at}: {error:?}"));
+                assert_eq!(content(&past), self.state_at(at), "{what}: at {at}");
             }
         }
-        let snapshot = store.snapshot();
-        let entry = |entry: &Arc<crate::Entry<()>>| {
-            let text = String::from_utf8_lossy(&entry.value).into_owned();
-            (entry.key.to_string(), (entry.create_revision, entry.revision, text))
-        };
-        assert_eq!(snapshot.range("", None).map(entry).collect::<State>(), expected, "{what}");
         let compacted = store.compact_revision();
         assert!((self.compacted..=revision).contains(&compacted), "{what}: {} became {compacted}", self.compacted);
         assert!(self.compacted == 1 || store.watch("", self.compacted - 1).is_err(), "{what}: history is back");
     }
+}
+
+fn content(snapshot: &Snapshot<()>) -> State {
+    let entry = |entry: &Arc<crate::Entry<()>>| {
+        let text = String::from_utf8_lossy(&entry.value).into_owned();
+        (entry.key.to_string(), (entry.create_revision, entry.revision, text))
+    };
+    snapshot.range("", None).map(entry).collect()
 }
 
 /// Makes a store by `prepare`, lets the disk fail at one of the operations of `work`, and looks at what comes back, twice (as

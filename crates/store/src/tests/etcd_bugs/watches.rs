@@ -24,7 +24,7 @@ fn what_was_refused_is_told_to_no_watch_under_the_revision_that_it_would_have_ha
     let mut point = 0;
     loop {
         let disk = FaultyDisk::new(point);
-        let wal = WalOptions { segment_bytes: 1024, snapshot_log_bytes: u64::MAX, spares_max: 2 };
+        let wal = WalOptions { segment_bytes: 1024, snapshot_log_bytes: u64::MAX, ..WalOptions::default() };
         let open =
             || Manual::open(Box::new(Wal::on(Arc::new(disk.clone()), wal)), Options::default()).expect("it opens");
         let mut manual = open();

@@ -92,7 +92,7 @@ async fn clients_of_a_store_in_memory_see_one_order() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn clients_of_a_store_on_disk_see_one_order() {
     let wal = |folder: &Path| {
-        let wal = WalOptions { segment_bytes: 16 << 10, snapshot_log_bytes: 20 << 10, spares_max: 2 };
+        let wal = WalOptions { segment_bytes: 16 << 10, snapshot_log_bytes: 20 << 10, ..WalOptions::default() };
         Box::new(Wal::open(folder, wal).expect("the folder opens"))
     };
     for seed in 0..5 {
