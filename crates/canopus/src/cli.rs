@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::backup::objects::Selection;
 use crate::backup::schedule::ScheduleArgs;
-use crate::components::EtcdFlags;
+use crate::components::{EtcdFlags, HistoryFlags};
 use crate::layout::DEFAULT_ROOT_DIR;
 
 /// Kubernetes, whole, in one binary.
@@ -85,6 +85,8 @@ pub struct ClusterArgs {
     pub encryption_provider_config: Option<PathBuf>,
     #[command(flatten)]
     pub etcd: EtcdFlags,
+    #[command(flatten)]
+    pub history: HistoryFlags,
     #[command(flatten)]
     pub backups: ScheduleArgs,
 }

@@ -61,6 +61,7 @@ impl ControlPlane {
         config.encryption_provider_config = plan.encryption_provider_config.clone();
         config.encryption_provider_config_automatic_reload = true;
         config.etcd = plan.etcd.as_ref().map(EtcdFlags::settings).transpose()?.flatten();
+        config.history_retention = plan.history.settings(plan.etcd.is_some())?;
         let address = SocketAddr::new(plan.bind_address, plan.secure_port);
         let listener =
             std::net::TcpListener::bind(address).with_context(|| format!("failed to listen at {address}"))?;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backup::schedule::BackupPlan;
 use crate::cli::{ClusterArgs, NodeArgs};
-use crate::components::EtcdFlags;
+use crate::components::{EtcdFlags, HistoryFlags};
 use crate::layout::{DEFAULT_ROOT_DIR, Layout};
 use crate::machine;
 
@@ -33,6 +33,9 @@ pub struct ClusterPlan {
     /// An etcd that several servers share, in the place of the embedded store.
     #[serde(default)]
     pub etcd: Option<EtcdFlags>,
+    /// What is kept of the past.
+    #[serde(default)]
+    pub history: HistoryFlags,
     /// Backups that the server makes by itself.
     #[serde(default)]
     pub backups: Option<BackupPlan>,
@@ -69,6 +72,7 @@ impl ClusterPlan {
         };
         parse_range(&arguments.service_cluster_ip_range)?;
         let etcd = arguments.etcd.settings()?.is_some().then(|| arguments.etcd.clone());
+        arguments.history.settings(etcd.is_some())?;
         Ok(Self {
             name: suffix(layout).map_or_else(|| CLUSTER_NAME.to_owned(), |suffix| format!("{CLUSTER_NAME}-{suffix}")),
             bind_address: arguments.bind_address,
@@ -82,6 +86,7 @@ impl ClusterPlan {
                 .as_deref()
                 .map(std::path::absolute)
                 .transpose()?,
+            history: arguments.history.clone(),
             backups: BackupPlan::of(&arguments.backups, etcd.is_some())?,
             etcd,
         })

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
+use store::journal::Retention;
+
 /// Where everything is and how the server is to behave. [`Config::new`] gives upstream's defaults.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -122,6 +124,8 @@ pub struct Config {
     pub quota_backend_bytes: u64,
     /// How long old revisions can be read and watched from.
     pub history: Duration,
+    /// What the journal's files keep beyond that, to be read.
+    pub history_retention: Retention,
 }
 
 impl Config {
@@ -194,6 +198,7 @@ impl Config {
             store_dir,
             quota_backend_bytes: 2 * 1024 * 1024 * 1024,
             history: Duration::from_secs(300),
+            history_retention: Retention::OFF,
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 pub use encryption::ENCRYPTED;
 use encryption::Encryption;
 use store::Store;
-use store::journal::{Journal, JournalError, Memory, Transformer, Wal};
+use store::journal::{Journal, JournalError, Memory, Transformer, Wal, WalOptions};
 
 use crate::etcd::{self, Etcd, EtcdError};
 use crate::registry::{Attrs, encode, keys, object};
@@ -79,7 +79,8 @@ fn open_etcd(
 }
 
 fn open_files(folder: &Path, config: &Config, encryption: Option<&Arc<Encryption>>) -> Result<Store<Attrs>, KeptError> {
-    let wal = Wal::open(folder, encryption_config::wal_options(encryption.is_some()));
+    let options = encryption_config::wal_options(encryption.is_some());
+    let wal = Wal::open(folder, WalOptions { retention: config.history_retention, ..options });
     on(Box::new(wal.map_err(KeptError::Journal)?), config, encryption)
 }
 

@@ -19,6 +19,7 @@ use crate::console::{Console, harmless};
 use crate::context::Globals;
 use crate::error::{Error, Result, Status};
 use crate::kubeconfig::{self, Target};
+use crate::past;
 
 pub const JSON: &str = "application/json";
 pub const MERGE_PATCH: &str = "application/merge-patch+json";
@@ -108,8 +109,13 @@ impl Api {
 
     /// Sends, and turns every answer that is no success into an error.
     async fn accepted(&self, request: Request<Body>) -> Result<Response<Body>> {
+        let is_past = past::is_asked(request.uri().query());
         let answer = self.send(request).await?;
         if answer.status().is_success() {
+            // A server that does not know the question answers with the present.
+            if is_past && !answer.headers().contains_key(past::HEADER) {
+                return Err(Error::message(past::UNKNOWN));
+            }
             return Ok(answer);
         }
         let code = answer.status().as_u16();

@@ -18,6 +18,9 @@ mod delete;
 mod rollout;
 mod scale;
 
+mod history;
+mod undelete;
+
 mod auth;
 mod cluster_info;
 
@@ -90,6 +93,9 @@ static ALL: &[Verb] = verbs![
     // Deploy
     rollout,
     scale,
+    // Past
+    history,
+    undelete,
     // Cluster
     auth,
     cluster_info,

@@ -28,6 +28,7 @@ pub struct Done {
 #[derive(Default)]
 pub struct Fake {
     answers: Vec<(String, u16, String)>,
+    is_canopus: bool,
 }
 
 #[derive(Clone, Default)]
@@ -61,6 +62,12 @@ impl Fake {
         self
     }
 
+    /// Its answers name the revision that they are about.
+    pub fn as_canopus(mut self) -> Self {
+        self.is_canopus = true;
+        self
+    }
+
     /// Runs a command line against this server. Words are split at spaces; `%20` in a word stands for one.
     pub fn run(&self, line: &str) -> Done {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
@@ -71,7 +78,7 @@ impl Fake {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
         let asked: Arc<Mutex<Vec<(String, String)>>> = Arc::default();
-        let state = Arc::new((Mutex::new(self.answers.clone()), asked.clone()));
+        let state = Arc::new((Mutex::new(self.answers.clone()), asked.clone(), self.is_canopus));
         let server = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let state = state.clone();
@@ -108,7 +115,7 @@ impl Fake {
     }
 }
 
-type State = Arc<(Mutex<Vec<(String, u16, String)>>, Arc<Mutex<Vec<(String, String)>>>)>;
+type State = Arc<(Mutex<Vec<(String, u16, String)>>, Arc<Mutex<Vec<(String, String)>>>, bool)>;
 
 async fn serve(state: State, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let path = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
@@ -136,7 +143,10 @@ async fn serve(state: State, request: Request<Incoming>) -> Result<Response<Full
             }
         }
     };
-    let answer = Response::builder().status(code).header("content-type", "application/json");
+    let mut answer = Response::builder().status(code).header("content-type", "application/json");
+    if state.2 {
+        answer = answer.header(crate::past::HEADER, "7");
+    }
     Ok(answer.body(Full::new(Bytes::from(text))).expect("the parts are valid"))
 }
 

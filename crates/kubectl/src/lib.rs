@@ -15,9 +15,11 @@ mod kubeconfig;
 mod api;
 mod discovery;
 mod documents;
+mod past;
 mod selection;
 
 mod describe;
+mod diff;
 mod generate;
 mod merge;
 mod printers;

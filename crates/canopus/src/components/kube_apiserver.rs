@@ -3,6 +3,7 @@
 mod audit;
 mod authorization;
 mod etcd;
+mod history;
 mod oidc;
 
 use std::net::{IpAddr, SocketAddr};
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use self::audit::Audit;
 use self::authorization::Authorization;
 pub use self::etcd::EtcdFlags;
+pub use self::history::HistoryFlags;
 use self::oidc::Oidc;
 use super::{Component, flags};
 use crate::{command_line, machine, pki};
@@ -185,6 +187,8 @@ pub struct Flags {
     data_dir: PathBuf,
     #[command(flatten)]
     etcd: EtcdFlags,
+    #[command(flatten)]
+    history: HistoryFlags,
 
     /// Number for the log level verbosity
     #[arg(short = 'v', long = "v", value_name = "LEVEL", default_value_t = 0)]
@@ -233,6 +237,7 @@ impl Flags {
         };
         let mut config = Config::new(&self.cert_dir, Some(self.data_dir));
         config.etcd = self.etcd.settings()?;
+        config.history_retention = self.history.settings(config.etcd.is_some())?;
         config.flags = command_line::remembered();
         config.bind_address = self.bind_address;
         config.secure_port = self.secure_port;

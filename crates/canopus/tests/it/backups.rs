@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::harness::{Cluster, Kubectl, NODE_ADDRESS, Part, succeed, wait};
 
-fn server(cluster: &Cluster, root: &Path, more: &[&str]) -> Part {
+pub fn server(cluster: &Cluster, root: &Path, more: &[&str]) -> Part {
     let log = std::fs::File::options().create(true).append(true).open(cluster.root().join("server.log")).unwrap();
     let mut command = cluster.canopus();
     command.arg("server").arg("--root-dir").arg(root).args(["--advertise-address", NODE_ADDRESS]).args(more);

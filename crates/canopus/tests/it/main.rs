@@ -11,6 +11,7 @@ mod resilience;
 mod full_disk;
 mod process_life;
 mod backups;
+mod history;
 mod bad_input;
 mod arrangements;
 mod components;

@@ -10,12 +10,12 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, StatusCode, header};
 use machinery::status::Status;
 use serde_json::{Value, json};
-use store::{Entry, ReadError, Snapshot};
+use store::{Entry, PastError, ReadError, Snapshot};
 
 use super::media::{Encoding, Output, is_a_list};
 use super::options::{List, VersionMatch};
 use super::selector::Selector;
-use super::{Scope, continue_token, get, protobuf};
+use super::{Scope, continue_token, get, past, protobuf};
 use crate::registry::{Attrs, encode, keys, readable};
 use crate::table::{self, Include};
 use crate::{Response, body};
@@ -40,7 +40,10 @@ pub async fn serve(scope: &Scope) -> Result<Response, Status> {
     }
     let options = List::parse(&scope.query, false)?;
     let selector = Selector::parse(scope)?;
-    answer(scope, read(scope, &options, &selector).await?)
+    let page = read(scope, &options, &selector).await?;
+    let revision = page.revision;
+    let response = answer(scope, page)?;
+    Ok(if scope.query.get("at").is_some() { past::told(response, revision) } else { response })
 }
 
 /// The list as it was asked for.
@@ -125,11 +128,15 @@ async fn open(scope: &Scope, options: &List, prefix: &str) -> Result<(Snapshot<A
         let start_after = Some(format!("{prefix}{last}"));
         // A negative revision asks for whatever is there now: the way on from a token that is too old.
         let Ok(revision) = u64::try_from(revision) else { return Ok((store.snapshot(), start_after)) };
-        return match store.snapshot_at(revision) {
+        return match past::snapshot(scope, prefix, revision).await {
             Ok(snapshot) => Ok((snapshot, start_after)),
-            Err(ReadError::Future { current }) => Err(Status::future_revision(revision, current)),
-            Err(_) => Err(continue_token::expired(&last)),
+            Err(PastError::Read(ReadError::Future { current })) => Err(Status::future_revision(revision, current)),
+            Err(PastError::Read(_)) => Err(continue_token::expired(&last)),
+            Err(error) => Err(past::broken(&error)),
         };
+    }
+    if let Some(snapshot) = past::list_at(scope, prefix).await? {
+        return Ok((snapshot, None));
     }
     let wanted = match options.resource_version.as_str() {
         "" => return Ok((store.snapshot(), None)),
@@ -147,10 +154,11 @@ async fn open(scope: &Scope, options: &List, prefix: &str) -> Result<(Snapshot<A
     if !is_exact {
         return Ok((store.snapshot(), None));
     }
-    match store.snapshot_at(wanted) {
+    match past::snapshot(scope, prefix, wanted).await {
         Ok(snapshot) => Ok((snapshot, None)),
-        Err(ReadError::Future { current }) => Err(Status::future_revision(wanted, current)),
-        Err(_) => Err(Status::expired("The resourceVersion for the provided list is too old.")),
+        Err(PastError::Read(ReadError::Future { current })) => Err(Status::future_revision(wanted, current)),
+        Err(PastError::Read(_)) => Err(Status::expired("The resourceVersion for the provided list is too old.")),
+        Err(error) => Err(past::broken(&error)),
     }
 }
 

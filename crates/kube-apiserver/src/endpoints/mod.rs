@@ -14,6 +14,7 @@ mod get;
 mod list;
 mod media;
 mod options;
+mod past;
 mod patch;
 mod pretty;
 mod protobuf;
@@ -228,6 +229,7 @@ fn traced(ctx: &Context, parts: &http::request::Parts) -> Vec<KeyValue> {
 
 async fn serve_verb(mut scope: Scope, method: &Method, body: Body) -> Result<Response, Status> {
     let ctx = scope.ctx.clone();
+    past::check(&scope, method)?;
     if !chooses_freshness(&scope, method) {
         // What is read before a write, or with no version named, is the newest state of the whole cluster.
         scope.server.registry.barrier().await?;
@@ -245,7 +247,8 @@ async fn serve_verb(mut scope: Scope, method: &Method, body: Body) -> Result<Res
     match verb {
         Verb::Get if kind.is_computed => computed::get(&scope).await,
         Verb::List if kind.is_computed => computed::list(&scope).await,
-        Verb::Get => get::serve(&scope).await,
+        Verb::Get if past::wants_history(&scope) => past::history(&scope).await,
+        Verb::Get => past::get(&scope).await,
         Verb::List => list::serve(&scope).await,
         Verb::Watch => {
             // A legacy watch of one object selects it by name.

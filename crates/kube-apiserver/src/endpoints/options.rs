@@ -38,7 +38,7 @@ impl Query {
         self.get(key).map(request_info::is_true)
     }
 
-    fn integer(&self, key: &str) -> Result<Option<i64>, Status> {
+    pub fn integer(&self, key: &str) -> Result<Option<i64>, Status> {
         let Some(text) = self.get(key).filter(|text| !text.is_empty()) else { return Ok(None) };
         parse_integer(text).map(Some)
     }

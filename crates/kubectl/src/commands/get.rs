@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::discovery::Resource;
 use crate::error::{Error, Result};
 use crate::flags::{self, Flags, flag, list, option, words};
+use crate::past;
 use crate::printers::{self, Format, Print, table};
 use crate::selection::{self, Item, Selection};
 use crate::value::{self, text};
@@ -30,6 +31,7 @@ pub fn command() -> Command {
         flag("ignore-not-found", "A missing object is no error"),
         option("raw", "Path on the server to get as it is"),
         option("chunk-size", "How many objects to ask for at once"),
+        option("at", "The state then: a resource version, a time, or a duration such as 10m for so long ago"),
         option("subresource", "The subresource to get, e.g. status or scale"),
         flag("server-print", "Let the server make the columns"),
     ]);
@@ -55,8 +57,12 @@ pub async fn run(context: &Context, matches: &ArgMatches) -> Result<()> {
     }
     let format = Format::of(matches)?;
     let selection = selection::select(context, matches, &words).await?;
-    let get = Get { context, matches, namespace: context.namespace().await? };
+    let at = matches.text("at").map(past::moment).transpose()?;
+    let get = Get { context, matches, namespace: context.namespace().await?, at };
     if matches.on("watch") || matches.on("watch-only") {
+        if get.at.is_some() {
+            return Err(Error::message("--at shows one moment and cannot be watched"));
+        }
         return get.watch(&format, selection).await;
     }
     if format.is_human() { get.tables(&format, selection).await } else { get.objects(&format, selection).await }
@@ -66,6 +72,8 @@ struct Get<'a> {
     context: &'a Context,
     matches: &'a ArgMatches,
     namespace: String,
+    /// The moment to show, if not the present.
+    at: Option<String>,
 }
 
 impl Get<'_> {
@@ -74,10 +82,15 @@ impl Get<'_> {
     }
 
     fn item_path(&self, item: &Item) -> String {
-        match self.matches.text("subresource") {
+        let path = match self.matches.text("subresource") {
             Some(subresource) => format!("{}/{subresource}", item.path()),
             None => item.path(),
-        }
+        };
+        Query::new(path).maybe("at", self.at.as_deref()).done()
+    }
+
+    fn collection(&self, resource: &Resource) -> Query {
+        selection::collection_path(self.matches, resource, self.namespace()).maybe("at", self.at.as_deref())
     }
 
     fn options(&self, format: &Format, resource: &Resource, several: bool) -> table::Options {
@@ -111,7 +124,7 @@ impl Get<'_> {
             }
             Selection::Collections(resources) => {
                 for resource in resources {
-                    let query = selection::collection_path(self.matches, &resource, self.namespace());
+                    let query = self.collection(&resource);
                     match self.whole_table(query).await {
                         Ok(table) => tables.push((resource, table)),
                         Err(error) => errors.push(selection::not_listed(error, self.matches, &resource)),
@@ -198,7 +211,7 @@ impl Get<'_> {
             }
             Selection::Collections(resources) => {
                 for resource in resources {
-                    let query = selection::collection_path(self.matches, &resource, self.namespace());
+                    let query = self.collection(&resource);
                     match selection::read_list(self.context, query).await {
                         Ok((objects, _)) => found.extend(objects),
                         Err(error) => errors.push(selection::not_listed(error, self.matches, &resource)),
@@ -374,6 +387,24 @@ mod tests {
             fake.run("get pods -o yaml").out,
             "apiVersion: v1\nitems:\n- apiVersion: v1\n  kind: Pod\n  metadata:\n    name: a\nkind: List\nmetadata:\n  resourceVersion: \"\"\n"
         );
+    }
+
+    #[test]
+    fn the_past_is_asked_for_and_believed_of_a_server_that_knows_it() {
+        let fake = Fake::new().answer("GET /api/v1/namespaces/default/pods?at=7&limit=500", 200, pods()).answer(
+            "GET /api/v1/namespaces/default/pods/a?at=7",
+            200,
+            json!({"kind": "Pod", "metadata": {"name": "a"}}),
+        );
+        assert_eq!(fake.run("get pods --at 7").err, format!("error: {}\n", crate::past::UNKNOWN));
+        assert_eq!(fake.run("get pod a -o name --at 7").code, 1);
+        let fake = fake.as_canopus();
+        assert_eq!(fake.run("get pods --at 7").out, "NAME   STATUS\na      Running\n");
+        assert_eq!(fake.run("get pod a -o name --at=7").out, "pod/a\n");
+        assert_eq!(fake.run("get pods -w --at 7").err, "error: --at shows one moment and cannot be watched\n");
+        assert!(fake.run("get pods --at then").err.contains("invalid value \"then\" for --at"));
+        let asked = fake.run("get pods --at 10m").asked;
+        assert!(asked.iter().any(|(request, _)| request.contains("/pods?at=20")), "{asked:?}");
     }
 
     #[test]

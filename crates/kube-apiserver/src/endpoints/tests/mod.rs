@@ -6,6 +6,7 @@ mod certificates;
 mod deletes;
 mod evictions;
 mod parts;
+mod past;
 mod protobuf;
 mod reads;
 mod versions;
@@ -47,10 +48,15 @@ impl Answer {
 
 impl Harness {
     async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// With another configuration.
+    async fn with(change: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
         std::fs::write(folder.path().join("sa.key"), key).unwrap();
-        let config = Config {
+        let mut config = Config {
             service_account_signing_key_file: folder.path().join("sa.key"),
             service_account_key_files: Vec::new(),
             client_ca_file: None,
@@ -60,6 +66,7 @@ impl Harness {
             kubelet_certificate_authority: None,
             ..Config::new(folder.path(), None)
         };
+        change(&mut config);
         let server = Server::open(config).unwrap();
         crate::registry::initial::create(&server).await.unwrap();
         let harness = Self { server, _folder: folder };
