@@ -1,6 +1,8 @@
 //! What the declaration of a kind consists of. Everything is `'static` data and plain function pointers. A
 //! CustomResourceDefinition becomes the same declaration at run time, with a [`Custom`] in place of the functions.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use machinery::field::ErrorList;
 use machinery::status::Status;
@@ -33,6 +35,8 @@ pub struct Kind {
     pub subresources: &'static [Subresource],
     /// Labels a field selector may use besides `metadata.name` and `metadata.namespace`.
     pub selectable_fields: &'static [SelectableField],
+    /// The one of them that lists and watches ask for all the time.
+    pub indexed_field: Option<IndexedField>,
     /// How an unknown field label is answered.
     pub field_selector_style: FieldSelectorStyle,
     pub columns: &'static [Column],
@@ -79,6 +83,7 @@ impl Kind {
         scale: None,
         subresources: &[],
         selectable_fields: &[],
+        indexed_field: None,
         field_selector_style: FieldSelectorStyle::Known,
         columns: &[],
         cells: |_, _| Vec::new(),
@@ -314,6 +319,13 @@ pub struct Scale {
 pub struct SelectableField {
     pub label: &'static str,
     pub value: fn(&Value) -> String,
+}
+
+/// A selectable field by which objects are found without looking at the others.
+pub struct IndexedField {
+    pub label: &'static str,
+    /// Its value in the bytes of the storage form; nothing if they are none.
+    pub value: fn(&[u8]) -> Option<Cow<'_, str>>,
 }
 
 /// How upstream words "no such field label", which depends on how a kind's conversion is registered.

@@ -44,7 +44,7 @@ pub mod policy;
 pub use custom::{Custom, ScaleRef, TypeRef, TypesRef};
 pub use declare::erase;
 pub use kind::{
-    Column, Convert, Deprecated, FieldSelectorStyle, Hooks, Kind, Scale, SelectableField, Subresource,
+    Column, Convert, Deprecated, FieldSelectorStyle, Hooks, IndexedField, Kind, Scale, SelectableField, Subresource,
     SubresourceUpdate, Verb, Version,
 };
 

@@ -115,6 +115,7 @@ fn options(config: &Config, encryption: Option<&Arc<Encryption>>) -> store::Opti
     store::Options {
         history: config.history,
         quota_bytes: config.quota_backend_bytes,
+        index_of: keys::indexed,
         transformer: encryption.cloned().map(|encryption| encryption as Arc<dyn Transformer>),
         ..store::Options::default()
     }

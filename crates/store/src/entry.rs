@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::options::Layout;
+
 /// The number of a write. One counter for the whole store; an empty store stands at 1, as etcd's does.
 pub type Revision = u64;
 
@@ -20,6 +22,7 @@ pub struct Entry<A> {
     /// The stored bytes, the revision already written into them.
     pub value: Bytes,
     pub(crate) meta: Meta,
+    indexed: OnceLock<Option<Arc<str>>>,
     attrs: OnceLock<A>,
 }
 
@@ -42,7 +45,7 @@ impl<A> Entry<A> {
         value: Bytes,
         meta: Meta,
     ) -> Arc<Self> {
-        Arc::new(Self { key, create_revision, revision, value, meta, attrs: OnceLock::new() })
+        Arc::new(Self { key, create_revision, revision, value, meta, indexed: OnceLock::new(), attrs: OnceLock::new() })
     }
 
     /// An entry of no store: a value that was made when it was asked for.
@@ -53,6 +56,11 @@ impl<A> Entry<A> {
     /// Whether the value is not what the store serves but what somebody left in etcd that cannot be read.
     pub fn is_malformed(&self) -> bool {
         self.meta.malformed
+    }
+
+    /// The value of the indexed field.
+    pub(crate) fn indexed(&self, layout: Layout) -> Option<&Arc<str>> {
+        self.indexed.get_or_init(|| (layout.index_of)(&self.key, &self.value)).as_ref()
     }
 
     /// What the caller derives from the bytes, made on first use and kept as long as the entry.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 
+use crate::options::Layout;
 use crate::{Entry, Event, EventKind, Revision};
 
 /// Number and size of what is stored under a resource.
@@ -20,12 +21,17 @@ pub struct Totals {
     pub bytes: u64,
 }
 
+/// A value of the indexed field, and a key.
+type ByValue = (Arc<str>, Arc<str>);
+
 pub(crate) struct Index<A> {
     entries: OrdMap<Arc<str>, Arc<Entry<A>>>,
+    /// Those whose resource has an indexed field, by its value and their key.
+    by_value: OrdMap<ByValue, Arc<Entry<A>>>,
     /// Sorted by name. Shared until a change, so that clones stay cheap.
     resources: Arc<Vec<Resource>>,
     total: Totals,
-    resource_of: fn(&str) -> usize,
+    layout: Layout,
 }
 
 #[derive(Clone)]
@@ -40,16 +46,18 @@ impl<A> Clone for Index<A> {
     fn clone(&self) -> Self {
         Self {
             entries: self.entries.clone(),
+            by_value: self.by_value.clone(),
             resources: self.resources.clone(),
             total: self.total,
-            resource_of: self.resource_of,
+            layout: self.layout,
         }
     }
 }
 
 impl<A> Index<A> {
-    pub fn new(resource_of: fn(&str) -> usize) -> Self {
-        Self { entries: OrdMap::new(), resources: Arc::default(), total: Totals::default(), resource_of }
+    pub fn new(layout: Layout) -> Self {
+        let (entries, by_value) = (OrdMap::new(), OrdMap::new());
+        Self { entries, by_value, resources: Arc::default(), total: Totals::default(), layout }
     }
 
     pub fn get(&self, key: &str) -> Option<&Arc<Entry<A>>> {
@@ -62,8 +70,17 @@ impl<A> Index<A> {
 
     pub fn insert(&mut self, entry: Arc<Entry<A>>) {
         let (key, size, revision) = (entry.key.clone(), size(&entry), entry.revision);
-        let old = self.entries.insert(key.clone(), entry).map(|old| self::size(&old));
-        self.account(&key, old, Some(size), revision);
+        let value = entry.indexed(self.layout).cloned();
+        let old = self.entries.insert(key.clone(), entry.clone());
+        if let Some(old) =
+            old.as_ref().and_then(|old| old.indexed(self.layout)).filter(|old| Some(*old) != value.as_ref())
+        {
+            self.by_value.remove(&(old.clone(), key.clone()));
+        }
+        if let Some(value) = value {
+            self.by_value.insert((value, key.clone()), entry);
+        }
+        self.account(&key, old.map(|old| self::size(&old)), Some(size), revision);
     }
 
     /// Number and size per resource, sorted by resource.
@@ -73,6 +90,9 @@ impl<A> Index<A> {
 
     fn remove(&mut self, key: &str, revision: Revision) {
         if let Some(old) = self.entries.remove(key) {
+            if let Some(value) = old.indexed(self.layout) {
+                self.by_value.remove(&(value.clone(), old.key.clone()));
+            }
             self.account(key, Some(size(&old)), None, revision);
         }
     }
@@ -93,7 +113,7 @@ impl<A> Index<A> {
     }
 
     fn account(&mut self, key: &str, old: Option<u64>, new: Option<u64>, revision: Revision) {
-        let resource = &key[..(self.resource_of)(key)];
+        let resource = &key[..(self.layout.resource_of)(key)];
         let resources = Arc::make_mut(&mut self.resources);
         let at = resources.binary_search_by(|own| (*own.name).cmp(resource)).unwrap_or_else(|at| {
             resources.insert(at, Resource { name: resource.into(), totals: Totals::default(), changed: 0 });
@@ -122,9 +142,26 @@ impl<A> Index<A> {
             .take_while(move |entry| entry.key.starts_with(prefix))
     }
 
+    fn indexed<'a>(
+        &'a self,
+        value: &str,
+        prefix: &'a str,
+        start_after: Option<&str>,
+    ) -> impl Iterator<Item = &'a Arc<Entry<A>>> + 'a {
+        let value: Arc<str> = value.into();
+        let start = match start_after {
+            Some(after) if after >= prefix => Bound::Excluded((value.clone(), after.into())),
+            _ => Bound::Included((value.clone(), prefix.into())),
+        };
+        self.by_value
+            .range((start, Bound::Unbounded))
+            .take_while(move |((own, key), _)| *own == value && key.starts_with(prefix))
+            .map(|(_, entry)| entry)
+    }
+
     /// What is known of the resource that the prefix lies in, unless it spans several.
     fn resource(&self, prefix: &str) -> Option<&Resource> {
-        let resource = &prefix[..(self.resource_of)(prefix)];
+        let resource = &prefix[..(self.layout.resource_of)(prefix)];
         let at = self.resources.binary_search_by(|own| (*own.name).cmp(resource)).ok()?;
         Some(&self.resources[at])
     }
@@ -142,7 +179,7 @@ impl<A> Index<A> {
     fn changed(&self, prefix: &str, revision: Revision) -> Revision {
         match self.resource(prefix) {
             Some(resource) => resource.changed,
-            None if (self.resource_of)(prefix) == 0 => revision,
+            None if (self.layout.resource_of)(prefix) == 0 => revision,
             None => 0,
         }
     }
@@ -191,6 +228,17 @@ impl<A> Snapshot<A> {
         start_after: Option<&str>,
     ) -> impl Iterator<Item = &'a Arc<Entry<A>>> + 'a {
         self.0.index.range(prefix, start_after)
+    }
+
+    /// Of the entries whose key starts with `prefix` those whose indexed field (see [`crate::Options::index_of`]) has this value, as
+    /// [`Snapshot::range`] gives them.
+    pub fn indexed<'a>(
+        &'a self,
+        value: &str,
+        prefix: &'a str,
+        start_after: Option<&str>,
+    ) -> impl Iterator<Item = &'a Arc<Entry<A>>> + 'a {
+        self.0.index.indexed(value, prefix, start_after)
     }
 
     /// The number of keys with this prefix: at once for a whole resource, by counting otherwise.

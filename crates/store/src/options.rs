@@ -28,12 +28,28 @@ pub struct Options {
     /// Length of the resource part of a key: watches and totals are kept per resource. It must give the same for a key and for
     /// each of its prefixes that reach beyond the resource part.
     pub resource_of: fn(&str) -> usize,
+    /// The value of a field that lists and watches of a resource often ask for, from a key and its value; `None` where a
+    /// resource has no such field. See [`crate::Snapshot::indexed`].
+    pub index_of: fn(&str, &[u8]) -> Option<Arc<str>>,
     /// Changes values on their way to the journal and back; `None` keeps them as they are.
     pub transformer: Option<Arc<dyn Transformer>>,
     /// The times.
     pub clock: Arc<dyn Clock>,
     /// Runs background work; the default is an own thread for each piece.
     pub spawn: Spawn,
+}
+
+/// What the store knows of keys and values.
+#[derive(Clone, Copy)]
+pub(crate) struct Layout {
+    pub resource_of: fn(&str) -> usize,
+    pub index_of: fn(&str, &[u8]) -> Option<Arc<str>>,
+}
+
+impl Options {
+    pub(crate) fn layout(&self) -> Layout {
+        Layout { resource_of: self.resource_of, index_of: self.index_of }
+    }
 }
 
 impl Default for Options {
@@ -46,6 +62,7 @@ impl Default for Options {
             group_bytes_max: 16 << 20,
             value_bytes_max: 16 << 20,
             resource_of,
+            index_of: |_, _| None,
             transformer: None,
             clock: Arc::new(SystemClock::default()),
             spawn: Arc::new(|work| drop(std::thread::spawn(work))),

@@ -116,7 +116,7 @@ impl<A: Send + Sync + 'static> Store<A> {
         let Some(found) = files.state(prefix, revision)? else {
             return Err(ReadError::Compacted { oldest: self.kept_since()? }.into());
         };
-        let mut index = Index::new(shared.options.resource_of);
+        let mut index = Index::new(shared.options.layout());
         for (key, found) in found {
             index.insert(entry(key.into(), found, shared.options.transformer.as_deref())?);
         }

@@ -26,7 +26,7 @@ pub(crate) fn replay<A: Send + Sync + 'static>(
     journal: &mut dyn Journal,
     options: Options,
 ) -> Result<Arc<Shared<A>>, JournalError> {
-    let index = Index::new(options.resource_of);
+    let index = Index::new(options.layout());
     let mut replay = Replay { options, index, revision: FIRST, compacted: 0, chunk: Vec::new(), begun: None };
     journal.replay(&mut replay)?;
     replay.flush();
@@ -60,9 +60,9 @@ impl<A> Replay<A> {
     }
 
     fn begin(&mut self) -> (History<A>, Rings<A>) {
-        let Options { resource_of, ring_events_max, .. } = self.options;
+        let (layout, ring_events_max) = (self.options.layout(), self.options.ring_events_max);
         let fresh =
-            |replay: &Self| (History::new(replay.present()), Rings::new(replay.revision, resource_of, ring_events_max));
+            |replay: &Self| (History::new(replay.present()), Rings::new(replay.revision, layout, ring_events_max));
         self.begun.take().unwrap_or_else(|| fresh(self))
     }
 

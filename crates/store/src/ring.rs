@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::RwLock;
 use tokio::sync::Notify;
 
+use crate::narrow::{Narrow, NarrowRings};
+use crate::options::Layout;
 use crate::{Event, Revision};
 
 pub(crate) struct Ring<A> {
@@ -21,6 +23,8 @@ pub(crate) struct Ring<A> {
 
 struct State<A> {
     events: VecDeque<Arc<Event<A>>>,
+    /// Of parts of the resource, fed from here.
+    narrow: NarrowRings<A>,
     /// Number of the first event kept, counted from the ring's beginning.
     first: u64,
     floor: Revision,
@@ -38,19 +42,54 @@ pub(crate) enum Read {
 
 impl<A> Ring<A> {
     pub(crate) fn new(floor: Revision, closed: bool) -> Self {
-        let state = State { events: VecDeque::new(), first: 0, floor, closed };
+        Self::begin(VecDeque::new(), floor, closed)
+    }
+
+    fn begin(events: VecDeque<Arc<Event<A>>>, floor: Revision, closed: bool) -> Self {
+        let state = State { events, narrow: NarrowRings::default(), first: 0, floor, closed };
         Self { state: RwLock::new(state), changed: Notify::new() }
     }
 
-    /// Adds events and drops the oldest beyond the bound. Does not wake: the caller does, when all rings are filled.
-    fn push(&self, events: impl Iterator<Item = Arc<Event<A>>>, events_max: usize) {
+    /// Adds events and drops the oldest beyond the bound; gives the rings of parts that got any. Does not wake: the caller does,
+    /// when all rings are filled.
+    fn push(
+        &self,
+        events: impl Iterator<Item = Arc<Event<A>>>,
+        layout: Layout,
+        events_max: usize,
+    ) -> Vec<Arc<Ring<A>>> {
         let mut state = self.state.write();
+        let mut touched = Vec::new();
         for event in events {
+            state.narrow.push(&event, layout, state.floor, &mut touched);
             state.events.push_back(event);
+            while state.events.len() > events_max.max(1) {
+                state.drop_first();
+            }
         }
-        while state.events.len() > events_max.max(1) {
-            state.drop_first();
+        touched
+    }
+
+    /// Adds an event and drops what the whole resource has dropped, so that a part holds no more than it does.
+    pub(crate) fn push_after(&self, floor: Revision, event: Arc<Event<A>>) {
+        let mut state = self.state.write();
+        state.events.push_back(event);
+        state.drop_to(floor);
+    }
+
+    /// The ring of a part, and the cursor there of a watch that has seen everything up to `after`.
+    pub fn narrow(&self, narrow: Narrow<'_>, layout: Layout, after: Revision) -> Result<(Arc<Ring<A>>, u64), Revision> {
+        let mut state = self.state.write();
+        if after < state.floor {
+            return Err(state.floor);
         }
+        let State { events, narrow: rings, floor, closed, .. } = &mut *state;
+        let ring = rings.of(narrow, || {
+            let events = events.iter().filter(|event| narrow.takes(event, layout)).cloned().collect();
+            Ring::begin(events, *floor, *closed)
+        });
+        let cursor = ring.cursor(after)?;
+        Ok((ring, cursor))
     }
 
     /// The cursor of a watch that has seen everything up to `after`.
@@ -80,9 +119,9 @@ impl<A> Ring<A> {
     /// Drops events up to a revision. With `strict`, watches from before it are refused even if nothing was dropped.
     fn trim(&self, revision: Revision, strict: bool) {
         let mut state = self.state.write();
-        while state.events.front().is_some_and(|event| event.revision <= revision) {
-            state.drop_first();
-        }
+        state.drop_to(revision);
+        state.narrow.tidy();
+        state.narrow.iter().for_each(|ring| ring.trim(revision, strict));
         if strict {
             state.floor = state.floor.max(revision);
         }
@@ -91,16 +130,22 @@ impl<A> Ring<A> {
         }
     }
 
-    /// Begins anew after a gap: no reader can go on, wherever it is.
-    fn reset(&self, floor: Revision) {
+    /// Begins anew after a gap: no reader can go on, wherever it is. Gives all rings that this one feeds, and itself.
+    fn reset(self: &Arc<Self>, floor: Revision) -> Vec<Arc<Self>> {
         let mut state = self.state.write();
+        let narrow = std::mem::take(&mut state.narrow);
         state.first += state.events.len() as u64 + 1;
         state.events.clear();
         state.floor = floor;
+        drop(state);
+        narrow.iter().flat_map(|ring| ring.reset(floor)).chain([self.clone()]).collect()
     }
 
     fn close(&self) {
-        self.state.write().closed = true;
+        let mut state = self.state.write();
+        state.closed = true;
+        state.narrow.iter().for_each(|ring| ring.close());
+        drop(state);
         self.changed.notify_waiters();
     }
 }
@@ -112,6 +157,12 @@ impl<A> State<A> {
             self.floor = self.floor.max(event.revision);
         }
     }
+
+    fn drop_to(&mut self, revision: Revision) {
+        while self.events.front().is_some_and(|event| event.revision <= revision) {
+            self.drop_first();
+        }
+    }
 }
 
 /// All rings of a store.
@@ -121,25 +172,25 @@ pub(crate) struct Rings<A> {
     /// Floor of rings made later: events up to here were never in memory, or were compacted on demand.
     base: AtomicU64,
     closed: std::sync::atomic::AtomicBool,
-    resource_of: fn(&str) -> usize,
+    layout: Layout,
     events_max: usize,
 }
 
 impl<A> Rings<A> {
-    pub fn new(base: Revision, resource_of: fn(&str) -> usize, events_max: usize) -> Self {
+    pub fn new(base: Revision, layout: Layout, events_max: usize) -> Self {
         Self {
             all: Arc::new(Ring::new(base, false)),
             by_resource: RwLock::default(),
             base: AtomicU64::new(base),
             closed: false.into(),
-            resource_of,
+            layout,
             events_max,
         }
     }
 
     /// The ring that carries every event of a prefix.
     pub fn of(&self, prefix: &str) -> Arc<Ring<A>> {
-        let resource = &prefix[..(self.resource_of)(prefix)];
+        let resource = &prefix[..(self.layout.resource_of)(prefix)];
         if resource.is_empty() {
             return self.all.clone();
         }
@@ -153,16 +204,16 @@ impl<A> Rings<A> {
 
     /// Adds events in revision order and gives back the rings whose watchers are to be woken.
     pub fn push(&self, events: &[Arc<Event<A>>]) -> Vec<Arc<Ring<A>>> {
-        self.all.push(events.iter().cloned(), self.events_max);
-        let mut touched = vec![self.all.clone()];
-        let resource = |event: &Arc<Event<A>>| (self.resource_of)(&event.entry.key);
+        let mut touched = self.all.push(events.iter().cloned(), self.layout, self.events_max);
+        touched.push(self.all.clone());
+        let resource = |event: &Arc<Event<A>>| (self.layout.resource_of)(&event.entry.key);
         // Neighbours of one resource are pushed under one lock.
         for run in events.chunk_by(|a, b| a.entry.key[..resource(a)] == b.entry.key[..resource(b)]) {
             if resource(&run[0]) == 0 {
                 continue;
             }
             let ring = self.of(&run[0].entry.key);
-            ring.push(run.iter().cloned(), self.events_max);
+            touched.extend(ring.push(run.iter().cloned(), self.layout, self.events_max));
             if !touched.iter().any(|known| Arc::ptr_eq(known, &ring)) {
                 touched.push(ring);
             }
@@ -185,9 +236,7 @@ impl<A> Rings<A> {
     pub fn reset(&self, revision: Revision) -> Vec<Arc<Ring<A>>> {
         let rings = self.by_resource.write();
         self.base.store(revision, Ordering::Release);
-        let all: Vec<_> = rings.values().chain([&self.all]).cloned().collect();
-        all.iter().for_each(|ring| ring.reset(revision));
-        all
+        rings.values().chain([&self.all]).flat_map(|ring| ring.reset(revision)).collect()
     }
 
     pub fn close(&self) {

@@ -14,8 +14,8 @@ use crate::journal::{Journal, Transformed};
 use crate::sequencer::WriteResult;
 use crate::shared::{Reached, Shared};
 use crate::{
-    BarrierError, CompactError, Entry, EventKind, NewValue, OpenError, Options, Precondition, ReadError, Revision,
-    Snapshot, Stats, Watch, WriteError,
+    BarrierError, CompactError, Entry, EventKind, Narrow, NewValue, OpenError, Options, Precondition, ReadError,
+    Revision, Snapshot, Stats, Watch, WriteError,
 };
 
 /// A store of keys with the bytes of their values. Clones are handles to the same store; it closes when the last one goes.
@@ -179,6 +179,14 @@ impl<A: Send + Sync + 'static> Store<A> {
         let shared = self.backend().shared.clone();
         let ring = shared.rings.of(prefix);
         let cursor = ring.cursor(after).map_err(|oldest| ReadError::Compacted { oldest })?;
+        Ok(Watch::new(shared, ring, prefix, cursor, after))
+    }
+
+    /// The same of a part of one resource, which `prefix` must lie in. Costs a watcher nothing while others write to the rest of it.
+    pub fn watch_narrow(&self, prefix: &str, narrow: Narrow<'_>, after: Revision) -> Result<Watch<A>, ReadError> {
+        let shared = self.backend().shared.clone();
+        let found = shared.rings.of(prefix).narrow(narrow, shared.options.layout(), after);
+        let (ring, cursor) = found.map_err(|oldest| ReadError::Compacted { oldest })?;
         Ok(Watch::new(shared, ring, prefix, cursor, after))
     }
 

@@ -70,9 +70,9 @@ fn write_until(cluster: &Cluster, round: usize, over: &AtomicBool, acknowledged:
                 object.data = Some([("value".to_owned(), "x".repeat(500))].into());
                 let created =
                     tokio::time::timeout(Duration::from_secs(5), objects.create(&PostParams::default(), &object)).await;
-                match created {
-                    Ok(Ok(_)) => acknowledged.lock().unwrap().push(name),
-                    _ => return,
+                // One that fails on a slow machine is no reason to stop, and one without an answer counts for nothing.
+                if let Ok(Ok(_)) = created {
+                    acknowledged.lock().unwrap().push(name);
                 }
             }
         };

@@ -100,7 +100,7 @@ pub async fn read(scope: &Scope, options: &List, selector: &Selector) -> Result<
         return Ok(Page { entries: entry.into_iter().collect(), revision, next: None, remaining: None });
     }
     let mut entries: Vec<Arc<Entry<Attrs>>> = Vec::new();
-    let mut range = snapshot.range(&prefix, start_after.as_deref());
+    let mut range = selector.range(&snapshot, &prefix, start_after.as_deref());
     let mut more = false;
     for entry in range.by_ref() {
         if options.limit != 0 && entries.len() == options.limit {

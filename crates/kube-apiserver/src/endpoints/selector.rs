@@ -5,7 +5,7 @@ use std::sync::Arc;
 use api::{Custom, Kind, Version};
 use machinery::status::Status;
 use machinery::{fields, labels};
-use store::Entry;
+use store::{Entry, Narrow, ReadError, Revision, Snapshot, Store, Watch};
 
 use super::Scope;
 use crate::registry::{Attrs, encode};
@@ -58,6 +58,42 @@ impl Selector {
     /// The only name that can match, if the selector says so.
     pub fn name(&self) -> Option<&str> {
         self.fields.exact("metadata.name")
+    }
+
+    /// The value that the kind's indexed field must have.
+    fn indexed(&self) -> Option<&str> {
+        let field = self.kind.indexed_field.as_ref().filter(|_| self.renamed.is_empty())?;
+        self.fields.exact(field.label)
+    }
+
+    /// Among the entries below `prefix` those that may match, found without looking at more than is needed.
+    pub fn range<'s>(
+        &self,
+        snapshot: &'s Snapshot<Attrs>,
+        prefix: &'s str,
+        start_after: Option<&str>,
+    ) -> Box<dyn Iterator<Item = &'s Arc<Entry<Attrs>>> + Send + 's> {
+        match self.indexed() {
+            Some(value) => Box::new(snapshot.indexed(value, prefix, start_after)),
+            None => Box::new(snapshot.range(prefix, start_after)),
+        }
+    }
+
+    /// The events below `prefix` that may concern what matches. `namespace` is that of the request.
+    pub fn watch(
+        &self,
+        store: &Store<Attrs>,
+        namespace: &str,
+        prefix: &str,
+        after: Revision,
+    ) -> Result<Watch<Attrs>, ReadError> {
+        if let (Some(name), true) = (self.name(), !self.kind.namespaced || !namespace.is_empty()) {
+            return store.watch_narrow(prefix, Narrow::Key(&format!("{prefix}{name}")), after);
+        }
+        match self.indexed() {
+            Some(value) => store.watch_narrow(prefix, Narrow::Value(value), after),
+            None => store.watch(prefix, after),
+        }
     }
 
     pub fn matches(&self, entry: &Arc<Entry<Attrs>>) -> bool {

@@ -129,7 +129,7 @@ impl Stream {
                 wait_for(&self.encoder.scope, version).await?;
             }
             let snapshot = store.snapshot();
-            for entry in snapshot.range(&prefix, None).filter(|entry| self.selector.matches(entry)) {
+            for entry in self.selector.range(&snapshot, &prefix, None).filter(|entry| self.selector.matches(entry)) {
                 self.queue.push_back(Due::Added(entry.clone()));
             }
             let revision = snapshot.revision();
@@ -142,7 +142,7 @@ impl Stream {
         } else {
             version
         };
-        match store.watch(&prefix, after) {
+        match self.selector.watch(&store, &self.encoder.scope.namespace, &prefix, after) {
             Ok(watch) => self.watch = Some(watch),
             Err(error) => {
                 self.queue.clear();

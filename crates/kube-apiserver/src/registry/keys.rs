@@ -4,9 +4,9 @@
 //! present ones, and kinds of groups that are not built in lie below `/registry/<group>/<resource>`.
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
-use api::Kind;
+use api::{IndexedField, Kind};
 
 /// The folder names that differ from the resource's own.
 const RENAMED: &[(&str, &str, &str)] = &[
@@ -79,6 +79,15 @@ pub fn built_in(key: &str) -> Option<&'static Kind> {
     let mut ends = rest.match_indices('/').map(|(at, _)| ROOT.len() + at + 1);
     let found = [ends.next(), ends.next()].into_iter().flatten().find_map(|end| BUILT_IN.get(&key[..end]));
     found.copied()
+}
+
+/// The value of the field that objects of the key's kind are found by (see [`api::IndexedField`]).
+pub fn indexed(key: &str, stored: &[u8]) -> Option<Arc<str>> {
+    static INDEXED: LazyLock<Vec<(String, &IndexedField)>> = LazyLock::new(|| {
+        api::ALL.iter().filter_map(|kind| Some((prefix(kind), kind.indexed_field.as_ref()?))).collect()
+    });
+    let (_, field) = INDEXED.iter().find(|(prefix, _)| key.starts_with(prefix))?;
+    (field.value)(stored).map(Arc::from)
 }
 
 /// The group and the resource of a key, also of a kind that nobody has declared yet.

@@ -129,10 +129,10 @@ impl<A: Send + Sync + 'static> Feed<A> {
 
     /// Reads everything, from as far back as etcd can and is worthwhile.
     async fn load(&mut self, connection: &Connection, current: Revision) -> Result<(), String> {
-        let resource_of = self.shared.options.resource_of;
+        let layout = self.shared.options.layout();
         let mut revision = load::start(current);
         let state = loop {
-            match load::state(connection, &self.values, resource_of, revision).await {
+            match load::state(connection, &self.values, layout, revision).await {
                 Ok(state) => break state,
                 Err(LoadError::Failed(reason)) => return Err(reason),
                 Err(LoadError::Compacted) => {

@@ -13,6 +13,7 @@ use super::client::{Connection, READ_TIMEOUT, reason};
 use super::form::Values;
 use crate::Revision;
 use crate::index::{Index, Published};
+use crate::options::Layout;
 
 /// How many revisions are followed again at the start.
 const HISTORY_REVISIONS_MAX: u64 = 10_000;
@@ -47,10 +48,10 @@ pub(super) fn start(current: Revision) -> Revision {
 pub(super) async fn state<A>(
     connection: &Connection,
     values: &Values,
-    resource_of: fn(&str) -> usize,
+    layout: Layout,
     revision: Revision,
 ) -> Result<Published<A>, LoadError> {
-    let mut index = Index::new(resource_of);
+    let mut index = Index::new(layout);
     let (mut key, range_end) = values.range();
     let mut kv = connection.kv();
     loop {

@@ -125,8 +125,8 @@ pub(crate) fn open<A: Send + Sync + 'static>(
         Arc::new(tls)
     };
     let etcd = EtcdOptions { tls: etcd.tls.as_ref().map(speaks_http2), ..etcd };
-    let empty = Arc::new(Published { index: Index::new(options.resource_of), revision: 0 });
-    let rings = Rings::new(0, options.resource_of, options.ring_events_max);
+    let empty = Arc::new(Published { index: Index::new(options.layout()), revision: 0 });
+    let rings = Rings::new(0, options.layout(), options.ring_events_max);
     let values = Arc::new(Values::new(&etcd, options.transformer.clone()));
     let shared = Shared::new(options, History::new(empty), rings, Default::default());
     let (client, failures) = client::Client::new();

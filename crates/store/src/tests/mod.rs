@@ -11,6 +11,7 @@ mod kill;
 mod limits;
 mod model;
 mod past;
+mod narrow;
 mod pause;
 mod serializability;
 mod tools;

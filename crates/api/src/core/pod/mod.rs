@@ -24,13 +24,31 @@ pub use affinity::{node_selector, taint_effect};
 pub use resources::is_extended as is_extended_resource;
 pub use status::qos_class;
 
+use std::borrow::Cow;
+
 use k8s_openapi::api::core::v1::{Affinity, Pod, PodAffinityTerm};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::kind::{FieldSelectorStyle, Kind, SelectableField, Subresource, Verb, Version};
+use crate::kind::{FieldSelectorStyle, IndexedField, Kind, SelectableField, Subresource, Verb, Version};
 use crate::value::{boolean, list, text};
 use crate::{erase, names};
+
+/// "" where it has no node yet.
+fn node_name(stored: &[u8]) -> Option<Cow<'_, str>> {
+    #[derive(Deserialize)]
+    struct Stored<'p> {
+        #[serde(borrow)]
+        spec: Spec<'p>,
+    }
+    #[derive(Deserialize)]
+    struct Spec<'p> {
+        #[serde(borrow, rename = "nodeName", default)]
+        node_name: Cow<'p, str>,
+    }
+    serde_json::from_slice(stored).ok().map(|pod: Stored<'_>| pod.spec.node_name)
+}
 
 /// Seconds between asking a container to end and killing it, where the pod does not say.
 const GRACE_PERIOD_SECONDS: i64 = 30;
@@ -56,6 +74,8 @@ pub static KIND: Kind = Kind {
         Subresource::new("proxy", "PodProxyOptions", Verb::PROXY),
         resize::SUBRESOURCE,
     ],
+    // Each node asks for its own.
+    indexed_field: Some(IndexedField { label: "spec.nodeName", value: node_name }),
     selectable_fields: &[
         SelectableField { label: "spec.nodeName", value: |v| text(v, "/spec/nodeName").to_string() },
         SelectableField { label: "spec.restartPolicy", value: |v| text(v, "/spec/restartPolicy").to_string() },

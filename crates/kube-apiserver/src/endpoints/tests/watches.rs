@@ -48,6 +48,43 @@ async fn objects_move_in_and_out_of_a_selector() {
 }
 
 #[tokio::test]
+async fn a_node_lists_and_watches_its_own_pods() {
+    const PODS: &str = "/api/v1/namespaces/ns/pods";
+    let h = Harness::new().await;
+    let of = |node: &str| format!("fieldSelector=spec.nodeName%3D{node}");
+    let names = async |node: &str| {
+        let list = h.get(&format!("/api/v1/pods?{}", of(node))).await.expect(200);
+        let name = |item: &Value| item["metadata"]["name"].as_str().map(str::to_owned);
+        list["items"].as_array().unwrap().iter().filter_map(name).collect::<Vec<_>>()
+    };
+    let bind = async |pod: &str, node: &str| {
+        let target = json!({ "kind": "Node", "name": node });
+        let binding = json!({ "kind": "Binding", "apiVersion": "v1", "metadata": { "name": pod }, "target": target });
+        h.post(&format!("{PODS}/{pod}/binding"), binding).await.expect(201);
+    };
+    h.post(PODS, pod("early")).await.expect(201);
+    bind("early", "n1").await;
+    let mut own = h.watch(&format!("/api/v1/pods?watch=1&{}", of("n1")), JSON).await;
+    let mut pending = h.watch(&format!("{PODS}?watch=1&{}", of("")), JSON).await;
+    for name in ["mine", "other"] {
+        h.post(PODS, pod(name)).await.expect(201);
+    }
+    bind("other", "n2").await;
+    bind("mine", "n1").await;
+    for name in ["early", "mine"] {
+        assert_eq!(own.brief().await, pair("ADDED", name));
+    }
+    for (what, name) in [("ADDED", "mine"), ("ADDED", "other"), ("DELETED", "other"), ("DELETED", "mine")] {
+        assert_eq!(pending.brief().await, pair(what, name));
+    }
+    assert_eq!(names("n1").await, ["early", "mine"]);
+    assert_eq!(names("n2").await, ["other"]);
+    assert!(names("").await.is_empty() && names("n").await.is_empty());
+    let both = format!("{PODS}?{},metadata.name%3Dmine", of("n2"));
+    assert_eq!(h.get(&both).await.expect(200)["items"], json!([]));
+}
+
+#[tokio::test]
 async fn initial_events_end_with_a_bookmark() {
     let h = Harness::new().await;
     h.configmap("a", json!({})).await;

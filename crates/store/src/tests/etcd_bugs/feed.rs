@@ -18,12 +18,12 @@ use crate::{Options, Revision, Store, Watch};
 const KEY: &str = "/registry/pods/a/1";
 
 fn empty(revision: Revision) -> Published<()> {
-    Published { index: Index::new(crate::resource_of), revision }
+    Published { index: Index::new(Options::default().layout()), revision }
 }
 
 fn shared() -> Arc<Shared<()>> {
     let options = Options::default();
-    let rings = Rings::new(10, options.resource_of, options.ring_events_max);
+    let rings = Rings::new(10, options.layout(), options.ring_events_max);
     Shared::new(options, History::new(Arc::new(empty(10))), rings, Default::default())
 }
 
