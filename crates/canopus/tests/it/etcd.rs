@@ -168,6 +168,16 @@ fn a_cluster_at_rest_moves_to_etcd_and_back() {
     assert!(kept(&cluster, "/registry/configmaps/default/added").starts_with(b"k8s\0"), "it is written to etcd");
     drop(on_etcd);
 
+    // What nobody can read is not carried on as if it were an object.
+    let etcdctl = |arguments: &[&str]| {
+        succeed(cluster.on_node("etcdctl").env("ETCDCTL_API", "3").args(["--endpoints", ETCD]).args(arguments));
+    };
+    let odd = "/registry/configmaps/default/odd";
+    etcdctl(&["put", odd, "{\"kind\":"]);
+    let (moved, said) = migrate(&cluster, &["--to", "embedded"]);
+    assert!(!moved && said.contains(&format!("the value of {odd} in etcd cannot be read")), "{said}");
+    etcdctl(&["del", odd]);
+
     let (moved, said) = migrate(&cluster, &["--to", "embedded"]);
     assert!(moved && said.contains("without --etcd-servers"), "{said}");
     let mut refused = server(&cluster, cluster.root(), "6443", NODE_ADDRESS, &[]);

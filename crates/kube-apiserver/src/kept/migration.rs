@@ -54,6 +54,8 @@ pub enum MigrationError {
     NotEmpty { objects: usize, prefix: String },
     #[error("the value of {key} is encrypted at rest: --encryption-provider-config says how to read it")]
     Sealed { key: String },
+    #[error("the value of {key} in etcd cannot be read: mend it, or remove it with etcdctl")]
+    Malformed { key: String },
     #[error(
         "failed to write to etcd, which holds a part now: remove what is below {prefix} there before the next attempt: {reason}"
     )]
@@ -162,7 +164,7 @@ impl Migration<'_> {
             |error: store::WriteError<Attrs>| MigrationError::Write { prefix: prefix(), reason: error.to_string() };
         tell(Progress::Raising);
         let mut copied = store.snapshot();
-        none_sealed(&copied)?;
+        all_readable(&copied)?;
         // What is written to the files from now on must not reach the revisions that etcd gives.
         let above = copied.revision() + copied.totals().entries.max(WRITES_MIN) as u64;
         let scratch = encode::encode_as("RangeAllocation", "v1", &json!({ "metadata": { "name": "migration" } }));
@@ -188,7 +190,7 @@ impl Migration<'_> {
         if last.revision() >= above {
             return Err(MigrationError::TooFast { prefix: prefix() });
         }
-        none_sealed(&last)?;
+        all_readable(&last)?;
         let there = etcd.snapshot();
         check(&last, &there)?;
         // The steps in between are nobody's to resume from, also for the servers that come later.
@@ -220,7 +222,7 @@ impl Migration<'_> {
         if !others.is_empty() {
             return Err(MigrationError::Others { addresses: others.join(", ") });
         }
-        none_sealed(&state)?;
+        all_readable(&state)?;
         let written = folder.with_extension("new");
         let (transformer, wal) = (encryption.clone(), encryption_config::wal_options(encryption.is_some()));
         let now = jiff::Timestamp::now().as_second().unsigned_abs();
@@ -277,10 +279,18 @@ async fn blocking<T: Send + 'static, E: Send + 'static>(
     }
 }
 
-/// Without its keys a sealed value would be carried on as if it were the object.
-fn none_sealed(state: &Snapshot<Attrs>) -> Result<(), MigrationError> {
-    let sealed = state.range("", None).find(|entry| entry.value.starts_with(encryption::ENCRYPTED.as_bytes()));
-    sealed.map_or(Ok(()), |entry| Err(MigrationError::Sealed { key: entry.key.to_string() }))
+/// What only its keys, or nobody, can read would be carried on as if it were the object.
+fn all_readable(state: &Snapshot<Attrs>) -> Result<(), MigrationError> {
+    for entry in state.range("", None) {
+        let key = || entry.key.to_string();
+        if entry.value.starts_with(encryption::ENCRYPTED.as_bytes()) {
+            return Err(MigrationError::Sealed { key: key() });
+        }
+        if entry.is_malformed() {
+            return Err(MigrationError::Malformed { key: key() });
+        }
+    }
+    Ok(())
 }
 
 /// Every key is there but for those that expire, and nothing else.
