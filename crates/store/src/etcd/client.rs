@@ -4,6 +4,7 @@
 //! there is, wait when there is none, and tell the feed about one that has become useless. So everything moves on together.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +24,8 @@ use crate::error::chain;
 
 /// The time of a call as a whole. etcd itself gives up on a proposal after seven seconds.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-/// A read that takes longer is tried at another member: this one may have lost its leader without knowing.
+/// A read that takes longer is tried at another member: this one may have lost its leader without knowing. A write that takes
+/// longer cannot be, but those that come after it are.
 pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(3);
 const RETRY_AFTER: Duration = Duration::from_millis(50);
 /// Answers of a range or a watch.
@@ -164,16 +166,20 @@ impl Client {
             let connection = connected.ok().and_then(|connected| connected.ok()?.clone());
             let Some(connection) = connection else { return Err(CallError::timed_out()) };
             let serial = connection.serial;
-            let until = match repeat {
-                Repeat::Read => deadline.min(Instant::now() + READ_TIMEOUT),
-                Repeat::Once => deadline,
-            };
-            let status = match tokio::time::timeout_at(until, call(connection)).await {
+            let mut answer = pin!(call(connection));
+            let mut answered = tokio::time::timeout_at(deadline.min(Instant::now() + READ_TIMEOUT), &mut answer).await;
+            if answered.is_err() {
+                // A full queue holds reports enough.
+                let _ = self.failed.try_send(serial);
+                if repeat == Repeat::Once {
+                    // Others go on elsewhere; this one may still be answered.
+                    answered = tokio::time::timeout_at(deadline, answer).await;
+                }
+            }
+            let status = match answered {
                 Ok(Ok(answer)) => return Ok(answer.into_inner()),
                 Ok(Err(status)) => status,
                 Err(_) => {
-                    // A full queue holds reports enough.
-                    let _ = self.failed.try_send(serial);
                     if repeat == Repeat::Once || Instant::now() >= deadline {
                         return Err(CallError::timed_out());
                     }

@@ -18,7 +18,7 @@ use super::EtcdOptions;
 use super::api::watch_request::RequestUnion;
 use super::api::{StatusRequest, WatchCreateRequest, WatchProgressRequest, WatchRequest, WatchResponse};
 use super::apply::{self, Apply, Refused};
-use super::client::{CALL_TIMEOUT, Client, Connection, reason};
+use super::client::{CALL_TIMEOUT, Client, Connection, READ_TIMEOUT, reason};
 use super::dial::Server;
 use super::form::Values;
 use super::load::{self, LoadError};
@@ -95,7 +95,7 @@ impl<A: Send + Sync + 'static> Feed<A> {
         let channel = server.connect(self.etcd.tls.as_ref()).await?;
         self.serial += 1;
         let connection = Connection::new(self.serial, channel);
-        let status = tokio::time::timeout(CALL_TIMEOUT, connection.maintenance().status(StatusRequest {})).await;
+        let status = tokio::time::timeout(READ_TIMEOUT, connection.maintenance().status(StatusRequest {})).await;
         let status = status.map_err(|_| "context deadline exceeded".to_owned())?;
         let status = status.map_err(|status| reason(&status))?.into_inner();
         if status.leader == 0 {
@@ -215,7 +215,7 @@ impl Stream {
         let create = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
         requests.send(create).await.map_err(|_| "the watch ended".to_owned())?;
         let mut watch = connection.watch();
-        let answer = tokio::time::timeout(CALL_TIMEOUT, watch.watch(ReceiverStream::new(queue))).await;
+        let answer = tokio::time::timeout(READ_TIMEOUT, watch.watch(ReceiverStream::new(queue))).await;
         let answer = answer.map_err(|_| "context deadline exceeded".to_owned())?;
         Ok((requests, answer.map_err(|status| reason(&status))?.into_inner()))
     }

@@ -20,12 +20,22 @@ use crate::etcd::api::{
 pub struct Cluster {
     pub members: Vec<Member>,
     initial: String,
-    _folder: TempDir,
+    _folder: Option<TempDir>,
+}
+
+/// Where a member lives.
+pub struct Place {
+    /// Its address.
+    pub host: String,
+    /// The file of the network namespace that it is in, unless it is the test's own.
+    pub namespace: Option<String>,
+    /// Its data.
+    pub folder: PathBuf,
 }
 
 pub struct Member {
     name: String,
-    folder: PathBuf,
+    place: Place,
     client_port: u16,
     peer_port: u16,
     extra: Vec<String>,
@@ -41,27 +51,44 @@ fn free_ports(count: usize) -> Vec<u16> {
 
 impl Member {
     fn url(&self) -> String {
-        format!("{}://127.0.0.1:{}", self.scheme, self.client_port)
+        format!("{}://{}:{}", self.scheme, self.place.host, self.client_port)
+    }
+
+    fn peer_url(&self) -> String {
+        format!("http://{}:{}", self.place.host, self.peer_port)
     }
 }
 
 impl Cluster {
     pub fn start(size: usize, extra: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
+        let place = |at| {
+            let folder = folder.path().join(format!("m{at}"));
+            Place { host: "127.0.0.1".to_owned(), namespace: None, folder }
+        };
+        let places = (0..size).map(place).collect();
+        let mut cluster = Self::start_at(places, extra);
+        cluster._folder = Some(folder);
+        cluster
+    }
+
+    /// Members at places that were made for them.
+    pub fn start_at(places: Vec<Place>, extra: &[&str]) -> Self {
+        let size = places.len();
         let ports = free_ports(2 * size);
-        let member = |(at, ports): (usize, &[u16])| Member {
+        let member = |((at, place), ports): ((usize, Place), &[u16])| Member {
             name: format!("m{at}"),
-            folder: folder.path().join(format!("m{at}")),
+            place,
             client_port: ports[0],
             peer_port: ports[1],
             extra: extra.iter().map(|&extra| extra.to_owned()).collect(),
             scheme: if extra.contains(&"--client-cert-auth") { "https" } else { "http" },
             child: None,
         };
-        let members: Vec<Member> = ports.chunks(2).enumerate().map(member).collect();
-        let peers = members.iter().map(|member| format!("{}=http://127.0.0.1:{}", member.name, member.peer_port));
+        let members: Vec<Member> = places.into_iter().enumerate().zip(ports.chunks(2)).map(member).collect();
+        let peers = members.iter().map(|member| format!("{}={}", member.name, member.peer_url()));
         let initial = peers.collect::<Vec<_>>().join(",");
-        let mut cluster = Self { members, initial, _folder: folder };
+        let mut cluster = Self { members, initial, _folder: None };
         (0..size).for_each(|at| cluster.run(at));
         cluster
     }
@@ -70,12 +97,20 @@ impl Cluster {
     pub fn run(&mut self, at: usize) {
         let member = &mut self.members[at];
         let client = member.url();
-        let peer = format!("http://127.0.0.1:{}", member.peer_port);
+        let peer = member.peer_url();
         let program = std::env::var("ETCD").unwrap_or_else(|_| "etcd".to_owned());
-        let child = Command::new(program)
+        let mut command = match &member.place.namespace {
+            None => Command::new(program),
+            Some(namespace) => {
+                let mut command = Command::new("nsenter");
+                command.arg(format!("--net={namespace}")).arg("--").arg(program);
+                command
+            }
+        };
+        let child = command
             .args(["--name", &member.name, "--log-level", "error", "--logger", "zap"])
             .arg("--data-dir")
-            .arg(&member.folder)
+            .arg(&member.place.folder)
             .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
             .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
             .args(["--initial-cluster", &self.initial])
@@ -94,10 +129,17 @@ impl Cluster {
         }
     }
 
+    /// Sends a member a signal, by its name.
+    pub fn signal(&self, at: usize, signal: &str) {
+        let child = self.members[at].child.as_ref().expect("it runs");
+        let status = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status();
+        assert!(status.expect("kill is there").success());
+    }
+
     /// Kills a member and lets it begin with nothing.
     pub fn wipe(&mut self, at: usize) {
         self.kill(at);
-        std::fs::remove_dir_all(&self.members[at].folder).expect("its data are there");
+        std::fs::remove_dir_all(&self.members[at].place.folder).expect("its data are there");
         self.run(at);
     }
 

@@ -4,6 +4,7 @@ pub(super) mod cluster;
 mod copies;
 mod failures;
 mod shared;
+mod split;
 mod tls;
 mod values;
 
