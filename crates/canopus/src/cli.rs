@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::backup::objects::Selection;
 use crate::backup::schedule::ScheduleArgs;
-use crate::components::{EtcdFlags, HistoryFlags};
+use crate::components::{EtcdFlags, HistoryFlags, StoreFlags};
 use crate::layout::DEFAULT_ROOT_DIR;
 
 /// Kubernetes, whole, in one binary.
@@ -83,6 +83,8 @@ pub struct ClusterArgs {
     /// File that says which resources are encrypted in the store, and how; changes are taken over without a restart
     #[arg(long, value_name = "FILE")]
     pub encryption_provider_config: Option<PathBuf>,
+    #[command(flatten)]
+    pub store: StoreFlags,
     #[command(flatten)]
     pub etcd: EtcdFlags,
     #[command(flatten)]
@@ -175,12 +177,16 @@ pub enum StoreCommand {
     Get {
         #[command(flatten)]
         root: RootArgs,
+        #[command(flatten)]
+        encryption: EncryptionArgs,
         key: String,
     },
     /// Print all keys that begin with PREFIX, with their revisions and values, one JSON object a line
     Dump {
         #[command(flatten)]
         root: RootArgs,
+        #[command(flatten)]
+        encryption: EncryptionArgs,
         #[arg(default_value = "")]
         prefix: String,
     },
@@ -200,6 +206,12 @@ pub struct MigrateArgs {
     pub to: Target,
     #[command(flatten)]
     pub etcd: EtcdFlags,
+    #[command(flatten)]
+    pub encryption: EncryptionArgs,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct EncryptionArgs {
     /// File that says which resources are encrypted, and how
     #[arg(long, value_name = "FILE")]
     pub encryption_provider_config: Option<PathBuf>,

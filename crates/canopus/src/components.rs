@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::run;
 
-pub use kube_apiserver::{EtcdFlags, HistoryFlags};
+pub use kube_apiserver::{EtcdFlags, HistoryFlags, StoreFlags};
 
 /// Whether a component has this name.
 pub fn is_component(name: &str) -> bool {

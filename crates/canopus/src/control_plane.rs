@@ -60,6 +60,7 @@ impl ControlPlane {
         config.enable_bootstrap_token_auth = true;
         config.encryption_provider_config = plan.encryption_provider_config.clone();
         config.encryption_provider_config_automatic_reload = true;
+        plan.store.apply(&mut config);
         config.etcd = plan.etcd.as_ref().map(EtcdFlags::settings).transpose()?.flatten();
         config.history_retention = plan.history.settings(plan.etcd.is_some())?;
         let address = SocketAddr::new(plan.bind_address, plan.secure_port);

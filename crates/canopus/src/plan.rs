@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backup::schedule::BackupPlan;
 use crate::cli::{ClusterArgs, NodeArgs};
-use crate::components::{EtcdFlags, HistoryFlags};
+use crate::components::{EtcdFlags, HistoryFlags, StoreFlags};
 use crate::layout::{DEFAULT_ROOT_DIR, Layout};
 use crate::machine;
 
@@ -30,6 +30,9 @@ pub struct ClusterPlan {
     pub token_auth_file: Option<std::path::PathBuf>,
     #[serde(default)]
     pub encryption_provider_config: Option<std::path::PathBuf>,
+    /// Limits and care of the embedded store.
+    #[serde(default)]
+    pub store: StoreFlags,
     /// An etcd that several servers share, in the place of the embedded store.
     #[serde(default)]
     pub etcd: Option<EtcdFlags>,
@@ -87,6 +90,7 @@ impl ClusterPlan {
                 .map(std::path::absolute)
                 .transpose()?,
             history: arguments.history.clone(),
+            store: arguments.store.clone(),
             backups: BackupPlan::of(&arguments.backups, etcd.is_some())?,
             etcd,
         })

@@ -3,10 +3,12 @@
 
 mod migrate;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use base64::Engine as _;
@@ -14,9 +16,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use serde_json::value::RawValue;
 use store::journal::inspect::{Inspection, State, inspect};
-use store::journal::{Record, WalOptions};
+use store::journal::{Record, Transformer, WalOptions};
 
-use crate::cli::{RootArgs, StoreCommand};
+use crate::cli::{EncryptionArgs, RootArgs, StoreCommand};
 use crate::layout::Layout;
 
 pub async fn run(command: &StoreCommand) -> Result<()> {
@@ -24,8 +26,10 @@ pub async fn run(command: &StoreCommand) -> Result<()> {
     match command {
         StoreCommand::Verify(root) => verify(root, &mut out),
         StoreCommand::Stats(root) => stats(&read(root)?, &mut out),
-        StoreCommand::Get { root, key } => get(&read(root)?.0, key, &mut out),
-        StoreCommand::Dump { root, prefix } => dump(&read(root)?.0, prefix, &mut out),
+        StoreCommand::Get { root, encryption, key } => get(&read(root)?.0, &Opener::of(encryption)?, key, &mut out),
+        StoreCommand::Dump { root, encryption, prefix } => {
+            dump(&read(root)?.0, &Opener::of(encryption)?, prefix, &mut out)
+        }
         StoreCommand::Compact(root) => compact(&folder_of(root)?, &mut out),
         StoreCommand::Migrate(arguments) => migrate::run(arguments, &mut out).await,
     }
@@ -34,6 +38,28 @@ pub async fn run(command: &StoreCommand) -> Result<()> {
 /// Whether a value is encrypted at rest.
 pub fn is_sealed(value: &[u8]) -> bool {
     value.starts_with(kube_apiserver::kept::ENCRYPTED.as_bytes())
+}
+
+/// What opens values that are encrypted at rest, if somebody said how.
+#[derive(Default)]
+struct Opener(Option<Arc<dyn Transformer>>);
+
+impl Opener {
+    fn of(arguments: &EncryptionArgs) -> Result<Self> {
+        let file = arguments.encryption_provider_config.as_deref();
+        Ok(Self(file.map(kube_apiserver::kept::opener).transpose()?))
+    }
+
+    fn open<'v>(&self, record: &Record<'v>) -> Result<Cow<'v, [u8]>> {
+        let Record { key, value, .. } = *record;
+        match &self.0 {
+            Some(transformer) if is_sealed(value) => match transformer.open(key, value) {
+                Ok(opened) => Ok(opened.value),
+                Err(reason) => bail!("failed to open the value of {key:?}: {reason}"),
+            },
+            _ => Ok(value.into()),
+        }
+    }
 }
 
 fn folder_of(root: &RootArgs) -> Result<PathBuf> {
@@ -67,8 +93,16 @@ fn stats((state, found): &(State, Inspection), out: &mut impl Write) -> Result<(
         *count += 1;
         *bytes += record.key.len() + record.value.len();
     }
-    let snapshot = found.snapshot.map_or_else(|| "none".to_owned(), |revision| revision.to_string());
-    writeln!(out, "revision {}, snapshot {snapshot}, {} bytes of log after it", found.revision, found.log_bytes)?;
+    let Inspection { revision, snapshot, snapshot_bytes, log_bytes, accepted_bytes, .. } = *found;
+    let snapshot =
+        snapshot.map_or_else(|| "none".to_owned(), |revision| format!("{revision} ({snapshot_bytes} bytes)"));
+    writeln!(out, "revision {revision}, snapshot {snapshot}, {log_bytes} bytes of log after it")?;
+    if let Some((in_log, in_all)) = amplification(found, bytes_of(state)) {
+        writeln!(
+            out,
+            "write amplification: {in_log:.2} in the log ({accepted_bytes} bytes of keys and values), {in_all:.2} with snapshots of this size"
+        )?;
+    }
     writeln!(out, "{:<60} {:>9} {:>12}", "RESOURCE", "OBJECTS", "BYTES")?;
     for (resource, (count, bytes)) in resources {
         writeln!(out, "{:<60} {count:>9} {bytes:>12}", resource.trim_end_matches('/'))?;
@@ -76,19 +110,34 @@ fn stats((state, found): &(State, Inspection), out: &mut impl Write) -> Result<(
     Ok(())
 }
 
-fn get(state: &State, key: &str, out: &mut impl Write) -> Result<()> {
+fn bytes_of(state: &State) -> u64 {
+    state.records().map(|record| (record.key.len() + record.value.len()) as u64).sum()
+}
+
+/// Bytes written for each byte that was accepted: to the log alone, and with the snapshots, of which one is written whenever the
+/// log has grown as much as a server lets it.
+fn amplification(found: &Inspection, state_bytes: u64) -> Option<(f64, f64)> {
+    let accepted = (found.accepted_bytes > 0).then_some(found.accepted_bytes as f64)?;
+    let in_log = found.log_bytes as f64 / accepted;
+    let log_bytes = WalOptions::default().snapshot_log_bytes.max(state_bytes);
+    Some((in_log, in_log * (1.0 + found.snapshot_bytes as f64 / log_bytes as f64)))
+}
+
+fn get(state: &State, opener: &Opener, key: &str, out: &mut impl Write) -> Result<()> {
     let Some(record) = state.get(key) else { bail!("the store has no key {key:?}") };
-    if is_sealed(record.value) {
-        bail!("the value of {key:?} is encrypted at rest: ask the API server for the object");
+    let value = opener.open(&record)?;
+    if is_sealed(&value) {
+        bail!("the value of {key:?} is encrypted at rest: --encryption-provider-config says how to read it");
     }
-    out.write_all(record.value)?;
+    out.write_all(&value)?;
     writeln!(out)?;
     Ok(())
 }
 
-fn dump(state: &State, prefix: &str, out: &mut impl Write) -> Result<()> {
+fn dump(state: &State, opener: &Opener, prefix: &str, out: &mut impl Write) -> Result<()> {
     for record in state.records().filter(|record| record.key.starts_with(prefix)) {
-        writeln!(out, "{}", line(&record))?;
+        let value = opener.open(&record)?;
+        writeln!(out, "{}", line(&Record { value: &value, ..record }))?;
     }
     Ok(())
 }
@@ -105,11 +154,14 @@ fn compact(folder: &Path, out: &mut impl Write) -> Result<()> {
     Ok(())
 }
 
-/// Values that are no JSON (they are encrypted) are shown in base64.
+/// Values that are encrypted, or no JSON, are shown in base64.
 fn line(record: &Record<'_>) -> String {
     let Record { key, create_revision, revision, value, .. } = *record;
     let head = json!({ "key": key, "createRevision": create_revision, "revision": revision }).to_string();
     let head = head.trim_end_matches('}');
+    if is_sealed(value) {
+        return format!("{head},\"encrypted\":true,\"valueBase64\":\"{}\"}}", STANDARD.encode(value));
+    }
     match serde_json::from_slice::<&RawValue>(value) {
         Ok(value) => format!("{head},\"value\":{}}}", value.get()),
         Err(_) => format!("{head},\"valueBase64\":\"{}\"}}", STANDARD.encode(value)),
@@ -154,29 +206,79 @@ mod tests {
     #[test]
     fn values_are_printed_as_they_are_kept() {
         let state = state();
-        let text = printed(|out| get(&state, "/registry/configmaps/default/a", out));
+        let text = printed(|out| get(&state, &Opener::default(), "/registry/configmaps/default/a", out));
         assert_eq!(text, "{\"kind\":\"ConfigMap\"}\n");
-        let error = |key| get(&state, key, &mut Vec::new()).unwrap_err().to_string();
+        let error = |key| get(&state, &Opener::default(), key, &mut Vec::new()).unwrap_err().to_string();
         assert_eq!(error("/x"), "the store has no key \"/x\"");
-        assert!(error("/registry/secrets/default/s").contains("is encrypted at rest"));
+        assert!(error("/registry/secrets/default/s").contains("is encrypted at rest: --encryption-provider-config"));
+    }
+
+    #[test]
+    fn encrypted_values_are_opened_with_their_keys() {
+        let folder = tempfile::tempdir().unwrap();
+        let opener = |name: &str, secret: char| {
+            let file = folder.path().join(name);
+            let secret = secret.to_string().repeat(43);
+            let text = format!(
+                "apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources:\n- resources: [secrets]\n  \
+                 providers:\n  - secretbox: {{keys: [{{name: k, secret: {secret}=}}]}}\n"
+            );
+            fs::write(&file, text).unwrap();
+            Opener::of(&EncryptionArgs { encryption_provider_config: Some(file) }).unwrap()
+        };
+        let (right, wrong) = (opener("right", 'A'), opener("wrong", 'B'));
+        let key = "/registry/secrets/default/s";
+        let sealed = right.0.as_ref().unwrap().seal(key, br#"{"kind":"Secret"}"#).unwrap();
+        assert!(is_sealed(&sealed));
+        let mut state = state();
+        let record = Record {
+            kind: EventKind::Put,
+            key,
+            create_revision: 4,
+            revision: 4,
+            value: &sealed,
+            revision_at: None,
+            expires_at: 0,
+        };
+        state.entry(record);
+        assert_eq!(printed(|out| get(&state, &right, key, out)), "{\"kind\":\"Secret\"}\n");
+        let text = printed(|out| dump(&state, &right, "/registry/", out));
+        let last: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        assert_eq!((&last["value"]["kind"], last.get("encrypted")), (&json!("Secret"), None));
+        let error = get(&state, &wrong, key, &mut Vec::new()).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("failed to open the value of {key:?}: ")), "{error}");
+        dump(&state, &wrong, "/registry/secrets/", &mut Vec::new()).unwrap_err();
     }
 
     #[test]
     fn a_dump_has_one_object_a_line() {
         let state = state();
-        let text = printed(|out| dump(&state, "/registry/", out));
+        let text = printed(|out| dump(&state, &Opener::default(), "/registry/", out));
         let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines[0]["value"]["kind"], "ConfigMap");
         assert_eq!((&lines[1]["revision"], &lines[1]["createRevision"]), (&json!(3), &json!(3)));
         assert_eq!(lines[2]["valueBase64"], STANDARD.encode(b"k8s:enc:aesgcm:v1:k:\x00\xff"));
-        assert_eq!(printed(|out| dump(&state, "/registry/secrets/", out)).lines().count(), 1);
+        assert_eq!((&lines[0].get("encrypted"), &lines[2]["encrypted"]), (&None, &json!(true)));
+        assert_eq!(printed(|out| dump(&state, &Opener::default(), "/registry/secrets/", out)).lines().count(), 1);
     }
 
     #[test]
     fn resources_are_counted() {
-        let found = Inspection { revision: 9, snapshot: None, log_bytes: 77, torn_bytes: 0 };
+        let found = Inspection {
+            revision: 9,
+            snapshot: Some(7),
+            snapshot_bytes: 16 << 20,
+            log_bytes: 77,
+            accepted_bytes: 70,
+            torn_bytes: 0,
+        };
         let text = printed(|out| stats(&(state(), found), out));
-        assert!(text.starts_with("revision 9, snapshot none, 77 bytes of log after it\n"), "{text}");
+        assert!(text.starts_with("revision 9, snapshot 7 (16777216 bytes), 77 bytes of log after it\n"), "{text}");
+        // A snapshot of 16 MiB for every 32 MiB of log.
+        assert!(
+            text.contains("write amplification: 1.10 in the log (70 bytes of keys and values), 1.65 with "),
+            "{text}"
+        );
         let count = |name: &str| {
             let line = text.lines().find(|line| line.starts_with(name)).unwrap();
             line.split_whitespace().nth(1).unwrap().to_owned()

@@ -122,6 +122,8 @@ pub struct Config {
     /// The folder of the journal; `None` keeps everything in memory (tests).
     pub store_dir: Option<PathBuf>,
     pub quota_backend_bytes: u64,
+    /// How often the files of the store are read to find what has gone bad; zero is never.
+    pub store_scrub_interval: Duration,
     /// How long old revisions can be read and watched from.
     pub history: Duration,
     /// What the journal's files keep beyond that, to be read.
@@ -197,6 +199,7 @@ impl Config {
             etcd: None,
             store_dir,
             quota_backend_bytes: 2 * 1024 * 1024 * 1024,
+            store_scrub_interval: Duration::from_secs(24 * 3600),
             history: Duration::from_secs(300),
             history_retention: Retention::OFF,
         }

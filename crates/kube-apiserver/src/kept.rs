@@ -2,6 +2,7 @@
 
 pub(crate) mod live;
 mod migration;
+mod scrub;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use store::journal::{Journal, JournalError, Memory, Transformer, Wal, WalOptions
 
 use crate::etcd::{self, Etcd, EtcdError};
 use crate::registry::{Attrs, encode, keys, object};
-use crate::{Config, encryption_config};
+use crate::{Config, Server, encryption_config};
 
 pub use live::{Move, PATH as MIGRATION_PATH};
 pub use migration::{MigrationError, Moved, Progress, at_rest};
@@ -84,6 +85,17 @@ fn open_files(folder: &Path, config: &Config, encryption: Option<&Arc<Encryption
     on(Box::new(wal.map_err(KeptError::Journal)?), config, encryption)
 }
 
+/// Looks after the files of a store now and then, while there are any.
+pub(crate) fn look_after(server: &Arc<Server>) {
+    let (folder, interval) = (server.config.store_dir.clone(), server.config.store_scrub_interval);
+    if let Some(folder) = folder.filter(|_| !interval.is_zero()) {
+        let metrics = scrub::ScrubMetrics::default();
+        server.metrics.extend(|registry| metrics.register(registry));
+        let store = server.registry.store().clone();
+        tokio::spawn(scrub::run(store, folder, interval, metrics, server.shutdown.clone()));
+    }
+}
+
 /// Where the objects of a folder have gone.
 pub fn moved_to(folder: &Path) -> Result<Option<Etcd>, KeptError> {
     let file = folder.join(MOVED);
@@ -101,6 +113,11 @@ pub fn still_kept(folder: &Path) -> Result<(), KeptError> {
         Some(settings) => Err(KeptError::Moved { folder: folder.to_owned(), to: settings.servers.join(",") }),
         None => Ok(()),
     }
+}
+
+/// What opens values that are encrypted at rest, by the file of `--encryption-provider-config`.
+pub fn opener(file: &Path) -> Result<Arc<dyn Transformer>, encryption::ConfigError> {
+    Ok(Encryption::open(file, keys::resource)?)
 }
 
 fn on(

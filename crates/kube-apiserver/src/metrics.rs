@@ -1,6 +1,7 @@
 //! `/metrics`: what the server counts, under upstream's names.
 
 mod process;
+pub(crate) mod store;
 mod text;
 mod watch;
 

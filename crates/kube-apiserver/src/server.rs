@@ -27,7 +27,7 @@ use crate::etcd;
 use crate::flowcontrol::{self, FlowControl};
 use crate::health::{self, Health, Hook};
 use crate::kept::{self, KeptError};
-use crate::metrics::Metrics;
+use crate::metrics::{self, Metrics};
 use crate::registry::{self, Registry};
 use crate::service_addresses;
 use crate::serving::{self, TlsError};
@@ -140,6 +140,7 @@ impl Server {
         let policy = RegistryPolicy::new(&registry).ok_or(StartError::NoRbac)?;
         let relations = Arc::new(RegistryRelations::new(registry.clone()));
         let metrics = Metrics::new(registry.conversion_metrics().clone());
+        metrics.extend(|own| metrics::store::register(registry.store().clone(), own));
         let authorizer = Authorizer::open(&config, policy, relations, metrics.authorization().clone());
         let authorizer = authorizer.map_err(StartError::Authorization)?;
         let shutdown = CancellationToken::new();
@@ -220,6 +221,7 @@ impl Server {
             if let Some(encryption) = self.encryption.clone() {
                 encryption_config::follow(encryption, &self.config, self.shutdown.clone());
             }
+            kept::look_after(self);
             configuration::follow(self, self.shutdown.clone());
             authorization::configuration::follow(self, self.shutdown.clone());
             Ok(())

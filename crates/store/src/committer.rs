@@ -7,12 +7,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc;
 
+use tokio::sync::oneshot;
+
 use crate::copy::record;
 use crate::error::chain;
 use crate::journal::{Batch, Journal, JournalError, Record};
 use crate::sequencer::{Group, Pending};
 use crate::shared::{Reached, Shared, Work};
 use crate::{CompactError, Event, EventKind, Revision, Snapshot, WriteError};
+
+type Rewritten = oneshot::Sender<Result<(), Arc<str>>>;
 
 pub(crate) struct Committer<A> {
     shared: Arc<Shared<A>>,
@@ -21,13 +25,16 @@ pub(crate) struct Committer<A> {
     snapshot: Option<mpsc::Receiver<()>>,
     /// Tells the snapshot under way to give up.
     ending: Arc<AtomicBool>,
+    /// Who wait for a snapshot that has not been begun yet.
+    rewrites: Vec<Rewritten>,
     /// The last append found no room, which has been logged.
     full: bool,
 }
 
 impl<A: Send + Sync + 'static> Committer<A> {
     pub fn new(shared: Arc<Shared<A>>, journal: Box<dyn Journal>) -> Self {
-        let committer = Self { shared, journal, snapshot: None, ending: Arc::default(), full: false };
+        let committer =
+            Self { shared, journal, snapshot: None, ending: Arc::default(), rewrites: Vec::new(), full: false };
         committer.shared.counters.appends.lock().journal = committer.journal.stats();
         committer
     }
@@ -37,7 +44,13 @@ impl<A: Send + Sync + 'static> Committer<A> {
         loop {
             match self.shared.wait() {
                 Work::Group(group) => self.commit(group),
-                Work::Upkeep => self.shared.upkeep(),
+                Work::Upkeep => {
+                    self.shared.upkeep();
+                    // One that had to wait for another to be done.
+                    if !self.rewrites.is_empty() {
+                        self.begin_snapshot_if_due();
+                    }
+                }
                 Work::End => break,
             }
         }
@@ -57,7 +70,10 @@ impl<A: Send + Sync + 'static> Committer<A> {
             touched = Some(self.shared.publish(&events, after, compact));
         }
         for item in items {
-            item.answer();
+            match item {
+                Pending::Rewrite { reply } => self.rewrites.push(reply),
+                item => item.answer(),
+            }
         }
         drop(touched);
         self.begin_snapshot_if_due();
@@ -129,14 +145,18 @@ impl<A: Send + Sync + 'static> Committer<A> {
             _ => self.snapshot = None,
         }
         let state = self.shared.published.load_full();
-        if !self.journal.snapshot_due(state.index.total().bytes) {
+        if self.rewrites.is_empty() && !self.journal.snapshot_due(state.index.total().bytes) {
             return;
         }
+        let rewrites = std::mem::take(&mut self.rewrites);
         let compacted = self.shared.history.lock().compacted;
         let mut sink = match self.journal.begin_snapshot(state.revision, compacted) {
             Ok(sink) => sink,
             // The log goes on growing and the next append asks again; a log that cannot be written fails there.
-            Err(error) => return snapshot_failed(&self.shared, &error),
+            Err(error) => {
+                rewrites.into_iter().for_each(|reply| drop(reply.send(Err(chain(&error).into()))));
+                return snapshot_failed(&self.shared, &error);
+            }
         };
         let (done, wait) = mpsc::channel();
         let (shared, ending) = (self.shared.clone(), self.ending.clone());
@@ -146,16 +166,27 @@ impl<A: Send + Sync + 'static> Committer<A> {
                 for entry in snapshot.range("", None) {
                     if ending.load(Relaxed) {
                         // The unfinished file is removed at the next start, the log is still whole.
-                        return Ok(false);
+                        return Ok(None);
                     }
                     sink.write(record(EventKind::Put, entry))?;
                 }
-                sink.finish().map(|()| true)
+                sink.finish().map(Some)
             };
-            match write() {
-                Ok(finished) => drop(shared.counters.snapshots.fetch_add(finished.into(), Relaxed)),
+            let written = write();
+            let answer = match &written {
+                Ok(Some(_)) => Ok(()),
+                Ok(None) => Err(Arc::from("the store was closed")),
+                Err(error) => Err(chain(error).into()),
+            };
+            match written {
+                Ok(Some(bytes)) => {
+                    shared.counters.snapshots.fetch_add(1, Relaxed);
+                    shared.counters.snapshot_bytes.fetch_add(bytes, Relaxed);
+                }
+                Ok(None) => {}
                 Err(error) => snapshot_failed(&shared, &error),
             }
+            rewrites.into_iter().for_each(|reply| drop(reply.send(answer.clone())));
             drop(shared);
             drop(done);
         }));
@@ -192,6 +223,12 @@ enum Failure {
 }
 
 impl Failure {
+    fn reason(&self) -> &Arc<str> {
+        match self {
+            Self::Full(reason) | Self::Unsealed(reason) | Self::Closed(reason) => reason,
+        }
+    }
+
     fn error<A>(&self) -> WriteError<A> {
         match self {
             Self::Full(reason) => WriteError::Full(reason.clone()),
@@ -222,6 +259,8 @@ impl<A> Pending<A> {
             Self::Write { event, reply } => drop(reply.send(Ok(event.entry.clone()))),
             Self::Conflict { current, reply } => drop(reply.send(Err(WriteError::Conflict(current)))),
             Self::Compact { reply, .. } => drop(reply.send(Ok(()))),
+            // Answered when the snapshot is written.
+            Self::Rewrite { .. } => {}
         }
     }
 
@@ -229,6 +268,7 @@ impl<A> Pending<A> {
         match self {
             Self::Write { reply, .. } | Self::Conflict { reply, .. } => drop(reply.send(Err(failure.error()))),
             Self::Compact { reply, .. } => drop(reply.send(Err(CompactError::Write(failure.error())))),
+            Self::Rewrite { reply } => drop(reply.send(Err(failure.reason().clone()))),
         }
     }
 }

@@ -20,6 +20,7 @@ pub struct Options {
     /// Events kept for the watchers of one resource. A watcher further behind than this is ended with `WatchError::Slow`.
     pub ring_events_max: usize,
     /// The sum of all keys and values; a write beyond it gets `WriteError::Full`. 0 is no limit.
+    /// There is a warning, and [`crate::Stats::quota_alarm`], from 80 % of it on until less than 75 % are used.
     pub quota_bytes: u64,
     /// Writers wait while this many bytes are gathered for the next append.
     pub group_bytes_max: usize,

@@ -22,6 +22,8 @@ pub(crate) enum Pending<A> {
     Write { event: Arc<Event<A>>, reply: oneshot::Sender<WriteResult<A>> },
     /// A conflict with a write that is not durable yet.
     Conflict { current: Option<Arc<Entry<A>>>, reply: oneshot::Sender<WriteResult<A>> },
+    /// A snapshot that is to be written whether or not it is time for one.
+    Rewrite { reply: oneshot::Sender<Result<(), Arc<str>>> },
     /// A compaction to be recorded.
     Compact { revision: Revision, reply: oneshot::Sender<Result<(), CompactError>> },
 }
@@ -151,6 +153,10 @@ impl<A> Sequencer<A> {
 
     pub fn submit_compact(&mut self, revision: Revision, reply: oneshot::Sender<Result<(), CompactError>>) {
         self.gathered.push(Pending::Compact { revision, reply });
+    }
+
+    pub fn submit_rewrite(&mut self, reply: oneshot::Sender<Result<(), Arc<str>>>) {
+        self.gathered.push(Pending::Rewrite { reply });
     }
 
     pub fn has_work(&self) -> bool {

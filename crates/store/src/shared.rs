@@ -22,6 +22,10 @@ use crate::{Event, EventKind, Options, Precondition, Revision, WriteError};
 /// How often upkeep runs while there is something to keep up.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(10);
 
+/// Percent of the quota that there is a warning from on, and that ends it: writes around a limit do not fill the log.
+const QUOTA_ALARM: u64 = 80;
+const QUOTA_ALARM_END: u64 = 75;
+
 type Expiries = BinaryHeap<Reverse<(u64, Arc<str>)>>;
 
 pub(crate) struct Shared<A> {
@@ -74,7 +78,7 @@ impl<A> Drop for Touched<A> {
 impl<A: Send + Sync + 'static> Shared<A> {
     pub fn new(options: Options, history: History<A>, rings: Rings<A>, expiries: Expiries) -> Arc<Self> {
         let present = history.present.clone();
-        Arc::new(Self {
+        let shared = Arc::new(Self {
             options,
             sequencer: Mutex::new(Sequencer::new(&present)),
             work: Condvar::new(),
@@ -88,7 +92,9 @@ impl<A: Send + Sync + 'static> Shared<A> {
             expiries: Mutex::new(expiries),
             is_paused: AtomicBool::new(false),
             counters: Counters::default(),
-        })
+        });
+        shared.watch_quota();
+        shared
     }
 
     /// Waits for something to do.
@@ -143,7 +149,32 @@ impl<A: Send + Sync + 'static> Shared<A> {
         self.rings_follow(compacted, compact);
         self.revisions.send_replace(Reached::Revision(revision));
         drop(dropped);
+        self.watch_quota();
         Touched(touched)
+    }
+
+    /// Says so when most of the quota is used, well before writes are refused.
+    fn watch_quota(&self) {
+        let (quota_bytes, alarm) = (self.options.quota_bytes, &self.counters.quota_alarm);
+        if quota_bytes == 0 {
+            return;
+        }
+        let bytes = self.published.load().index.total().bytes;
+        let is_on = alarm.load(Ordering::Relaxed);
+        let limit = quota_bytes / 100 * if is_on { QUOTA_ALARM_END } else { QUOTA_ALARM };
+        if (bytes >= limit) == is_on {
+            return;
+        }
+        alarm.store(!is_on, Ordering::Relaxed);
+        if is_on {
+            tracing::info!(bytes, quota_bytes, "the store has room again");
+        } else {
+            tracing::warn!(
+                bytes,
+                quota_bytes,
+                "most of the store's quota is used; without room it takes deletions alone"
+            );
+        }
     }
 
     /// Moves on to a revision at which nothing happened here.

@@ -1,7 +1,7 @@
 //! Numbers about the store for metrics and `stats`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -22,6 +22,8 @@ pub struct Stats {
     pub resources: Vec<(Arc<str>, Totals)>,
     /// The limit set on bytes; 0 is none.
     pub quota_bytes: u64,
+    /// Whether most of the quota is used, see [`crate::Options::quota_bytes`].
+    pub quota_alarm: bool,
     /// Writes made durable.
     pub writes: u64,
     /// Writes refused by their precondition.
@@ -32,7 +34,7 @@ pub struct Stats {
     pub appends: u64,
     /// The most writes that shared one append.
     pub append_writes_max: usize,
-    /// Bytes of the keys and values written; with `journal.bytes_written` this is the write amplification.
+    /// Bytes of the keys and values written; with `journal.bytes_written` and `snapshot_bytes` this is the write amplification.
     pub bytes_accepted: u64,
     /// Duration of appends, fsync included.
     pub append_duration: Histogram,
@@ -46,6 +48,8 @@ pub struct Stats {
     pub watchers_slow: u64,
     /// Snapshots of the whole state written to disk.
     pub snapshots: u64,
+    /// Bytes of these snapshots.
+    pub snapshot_bytes: u64,
     /// Snapshots that failed.
     pub snapshots_failed: u64,
     /// The journal's own numbers.
@@ -55,7 +59,7 @@ pub struct Stats {
 }
 
 /// Durations in buckets, each twice as long as the one before.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Histogram {
     /// Number of durations up to [`Histogram::bound`] of the place and above the one before; the last one has no bound.
     pub buckets: [u64; 16],
@@ -96,7 +100,9 @@ pub(crate) struct Counters {
     pub watchers: AtomicUsize,
     pub watchers_slow: AtomicU64,
     pub snapshots: AtomicU64,
+    pub snapshot_bytes: AtomicU64,
     pub snapshots_failed: AtomicU64,
+    pub quota_alarm: AtomicBool,
     pub appends: Mutex<Appends>,
 }
 
@@ -117,6 +123,8 @@ impl Counters {
         stats.watchers = self.watchers.load(Relaxed);
         stats.watchers_slow = self.watchers_slow.load(Relaxed);
         stats.snapshots = self.snapshots.load(Relaxed);
+        stats.snapshot_bytes = self.snapshot_bytes.load(Relaxed);
+        stats.quota_alarm = self.quota_alarm.load(Relaxed);
         stats.snapshots_failed = self.snapshots_failed.load(Relaxed);
         stats.appends = appends.duration.count;
         stats.append_writes_max = appends.writes_max;

@@ -236,6 +236,25 @@ impl<A: Send + Sync + 'static> Store<A> {
         answer.await.unwrap_or_else(|_| Err(WriteError::Closed("the journal's thread is gone".into()).into()))
     }
 
+    /// Writes the whole state anew and drops the files before it, as is done by itself when the log has grown: whatever has
+    /// become of them on the disk. An error says why that was not possible; what is there then stays.
+    pub async fn rewrite(&self) -> Result<(), Arc<str>> {
+        let backend = self.handle.backend.load_full();
+        let (reply, answer) = oneshot::channel();
+        {
+            let mut sequencer = backend.shared.sequencer.lock();
+            if let Some(reason) = &sequencer.closed {
+                return Err(reason.clone());
+            }
+            if backend.etcd.is_some() {
+                return Err("there are no files".into());
+            }
+            sequencer.submit_rewrite(reply);
+            backend.shared.wake(sequencer);
+        }
+        answer.await.unwrap_or_else(|_| Err("the store was closed".into()))
+    }
+
     /// Compaction by time and expiry now. The store does this by itself every few seconds; a simulation does it after moving
     /// its clock.
     pub fn upkeep(&self) {

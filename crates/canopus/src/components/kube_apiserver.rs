@@ -5,6 +5,7 @@ mod authorization;
 mod etcd;
 mod history;
 mod oidc;
+mod store;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ use self::authorization::Authorization;
 pub use self::etcd::EtcdFlags;
 pub use self::history::HistoryFlags;
 use self::oidc::Oidc;
+pub use self::store::StoreFlags;
 use super::{Component, flags};
 use crate::{command_line, machine, pki};
 
@@ -186,6 +188,8 @@ pub struct Flags {
     #[arg(long, value_name = "DIR", default_value = "/var/lib/canopus/store")]
     data_dir: PathBuf,
     #[command(flatten)]
+    store: StoreFlags,
+    #[command(flatten)]
     etcd: EtcdFlags,
     #[command(flatten)]
     history: HistoryFlags,
@@ -286,6 +290,7 @@ impl Flags {
         config.admission_control_config_file = self.admission_control_config_file;
         config.encryption_provider_config = self.encryption_provider_config;
         config.encryption_provider_config_automatic_reload = self.encryption_provider_config_automatic_reload;
+        self.store.apply(&mut config);
         Ok(config)
     }
 }
@@ -321,6 +326,14 @@ mod tests {
 
     fn config(more: &[&str]) -> Result<Config> {
         Flags::try_parse_from(REQUIRED.iter().chain(more))?.into_config()
+    }
+
+    #[test]
+    fn the_store_has_limits_and_is_looked_after() {
+        let of = |config: Config| (config.quota_backend_bytes, config.store_scrub_interval);
+        assert_eq!(of(config(&[]).unwrap()), (2 << 30, Duration::from_secs(24 * 3600)));
+        let set = ["--quota-backend-bytes=1000", "--store-scrub-interval=0s"];
+        assert_eq!(of(config(&set).unwrap()), (1000, Duration::ZERO));
     }
 
     #[test]

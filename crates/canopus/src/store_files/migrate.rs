@@ -29,7 +29,7 @@ pub async fn run(arguments: &MigrateArgs, out: &mut impl Write) -> Result<()> {
         return while_it_runs(&client, &to, out).await.context(doing);
     }
     let mut config = kube_apiserver::Config::new(layout.pki(), Some(store.clone()));
-    config.encryption_provider_config = arguments.encryption_provider_config.clone();
+    config.encryption_provider_config = arguments.encryption.encryption_provider_config.clone();
     let (settings, is_back) = match to {
         Move::Etcd(settings) => (settings, false),
         Move::Embedded => (from(arguments, &layout)?, true),

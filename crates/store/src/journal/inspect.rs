@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::journal::disk::{Disk, DiskFile, head_of, names};
-use crate::journal::{JournalError, Record, Visitor, recover};
+use crate::journal::{JournalError, Record, Visitor, recover, snapshot};
 use crate::{EventKind, Revision};
 
 /// A server that finishes a snapshot removes files in the middle of a look; the next look finds the new ones.
@@ -20,8 +20,12 @@ pub struct Inspection {
     pub revision: Revision,
     /// The revision of the snapshot that the log begins with, if there is one.
     pub snapshot: Option<Revision>,
+    /// Bytes of that snapshot's file.
+    pub snapshot_bytes: u64,
     /// Bytes of the log after the snapshot.
     pub log_bytes: u64,
+    /// Bytes of the keys and values in that log; the rest is framing.
+    pub accepted_bytes: u64,
     /// Bytes at the log's end that are no whole batch: one that is being written, or was when the server was killed.
     pub torn_bytes: u64,
 }
@@ -30,6 +34,8 @@ pub struct Inspection {
 #[derive(Clone, Debug, Default)]
 pub struct State {
     keys: BTreeMap<String, Kept>,
+    /// Bytes of the keys and values of all writes that came after the snapshot.
+    accepted_bytes: u64,
 }
 
 /// What is kept of a key.
@@ -69,6 +75,7 @@ impl Visitor for State {
     }
 
     fn record(&mut self, record: Record<'_>) {
+        self.accepted_bytes += (record.key.len() + record.value.len()) as u64;
         match record.kind {
             EventKind::Put => self.entry(record),
             EventKind::Delete => drop(self.keys.remove(record.key)),
@@ -88,8 +95,13 @@ pub fn inspect(folder: &Path) -> Result<(State, Inspection), JournalError> {
             Ok((recovered, base)) => {
                 let torn_bytes = recovered.end.map_or(0, |end| end.torn_bytes as u64);
                 let snapshot = base.map(|header| header.revision);
-                let (revision, log_bytes) = (recovered.revision, recovered.log_bytes);
-                return Ok((state, Inspection { revision, snapshot, log_bytes, torn_bytes }));
+                let file = snapshot.map(|revision| fs::metadata(folder.join(snapshot::name(revision))));
+                // A newer one may have taken its place since.
+                let snapshot_bytes = file.and_then(Result::ok).map_or(0, |file| file.len());
+                let (revision, log_bytes, accepted_bytes) =
+                    (recovered.revision, recovered.log_bytes, state.accepted_bytes);
+                let found = Inspection { revision, snapshot, snapshot_bytes, log_bytes, accepted_bytes, torn_bytes };
+                return Ok((state, found));
             }
             Err(error) if tried == TRIES => return Err(error),
             Err(_) => tried += 1,
@@ -98,7 +110,7 @@ pub fn inspect(folder: &Path) -> Result<(State, Inspection), JournalError> {
 }
 
 /// A folder that nothing is written to.
-struct ReadOnly(PathBuf);
+pub(super) struct ReadOnly(pub PathBuf);
 
 fn refused<T>() -> io::Result<T> {
     Err(io::ErrorKind::ReadOnlyFilesystem.into())

@@ -11,6 +11,7 @@ mod past;
 mod recover;
 pub mod restore;
 mod retention;
+pub mod scrub;
 pub(crate) mod segment;
 pub(crate) mod snapshot;
 mod transformed;
@@ -18,9 +19,8 @@ pub mod wal;
 
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use crate::{EventKind, Revision};
+use crate::{EventKind, Histogram, Revision};
 
 pub use memory::Memory;
 pub use past::Past;
@@ -108,8 +108,8 @@ pub trait Journal: Send {
 pub trait SnapshotSink: Send {
     /// Adds an entry; entries come in the order of keys.
     fn write(&mut self, record: Record<'_>) -> Result<(), JournalError>;
-    /// Makes the snapshot durable, and then drops the log that it replaces.
-    fn finish(self: Box<Self>) -> Result<(), JournalError>;
+    /// Makes the snapshot durable, and then drops the log that it replaces. Gives back the snapshot's bytes.
+    fn finish(self: Box<Self>) -> Result<u64, JournalError>;
 }
 
 /// A journal's numbers since it was opened.
@@ -121,8 +121,8 @@ pub struct JournalStats {
     pub log_bytes: u64,
     /// Log segments begun.
     pub segments: u64,
-    /// Duration of the last fsync of the log alone.
-    pub last_sync: Duration,
+    /// Duration of the fsyncs of the log alone.
+    pub sync_duration: Histogram,
     /// Bytes dropped from the end of the log when it was opened: a write that was under way in a crash.
     pub torn_bytes: u64,
 }

@@ -39,5 +39,5 @@ pub fn restore<'r>(
         }
         writer.write(entry)?;
     }
-    writer.finish()
+    writer.finish().map(drop)
 }

@@ -90,6 +90,11 @@ pub(crate) fn check(bytes: &[u8], header: &Header, disk: &dyn Disk, name: &str) 
     read_records(bytes.get(HEADER..).unwrap_or_default(), header, disk, name, |_| true)
 }
 
+/// The same of a file that is read from behind its header on.
+pub(crate) fn check_from(source: impl Read, header: &Header, disk: &dyn Disk, name: &str) -> Result<(), JournalError> {
+    read_records(source, header, disk, name, |_| true)
+}
+
 /// Hands over the entries.
 pub(crate) fn read(
     bytes: &[u8],
@@ -231,9 +236,10 @@ impl SnapshotSink for Writer {
         if self.block.len() >= BLOCK { self.flush().map_err(failed) } else { Ok(()) }
     }
 
-    fn finish(mut self: Box<Self>) -> Result<(), JournalError> {
+    fn finish(mut self: Box<Self>) -> Result<u64, JournalError> {
         self.complete().map_err(failed)?;
-        clean(&*self.disk, &self.header, &self.options).map_err(failed)
+        clean(&*self.disk, &self.header, &self.options).map_err(failed)?;
+        Ok(self.offset)
     }
 }
 

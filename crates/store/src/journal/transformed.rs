@@ -106,7 +106,7 @@ impl SnapshotSink for Sealing {
         self.inner.write(Record { value: &value, ..record })
     }
 
-    fn finish(self: Box<Self>) -> Result<(), JournalError> {
+    fn finish(self: Box<Self>) -> Result<u64, JournalError> {
         self.inner.finish()
     }
 }

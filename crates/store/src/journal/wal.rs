@@ -145,7 +145,7 @@ impl Wal {
             self.broken = true;
             return Err(JournalError::Failed { doing: "sync the log", source });
         }
-        self.stats.last_sync = begun.elapsed();
+        self.stats.sync_duration.observe(begun.elapsed());
         self.stats.bytes_written += self.buffer.len() as u64;
         self.stats.log_bytes += length;
         state.offset += length;

@@ -31,6 +31,25 @@ async fn the_quota_refuses_growth_and_lets_out() {
 }
 
 #[tokio::test]
+async fn there_is_an_alarm_well_before_the_quota() {
+    let open = |journal: &Memory| {
+        let options = Options { quota_bytes: 1000, ..Options::default() };
+        Store::<()>::open(Box::new(journal.clone()), options).expect("it opens")
+    };
+    let journal = Memory::default();
+    let store = open(&journal);
+    let mut alarms = Vec::new();
+    // The key has 18 bytes.
+    for bytes in [700, 781, 782, 733, 731, 781, 782] {
+        store.put(KEY, value(&"x".repeat(bytes)), Precondition::Any).await.expect("within the quota");
+        alarms.push(store.stats().quota_alarm);
+    }
+    assert_eq!(alarms, [false, false, true, true, false, false, true]);
+    store.close().await;
+    assert!(open(&journal).stats().quota_alarm, "after a restart too");
+}
+
+#[tokio::test]
 async fn an_oversized_value_is_refused() {
     let options = Options { value_bytes_max: 1000, ..Options::default() };
     let store = Store::<()>::open(Box::new(Memory::default()), options).expect("it opens");

@@ -13,6 +13,7 @@ mod model;
 mod past;
 mod narrow;
 mod pause;
+mod scrub;
 mod serializability;
 mod tools;
 mod transformed;

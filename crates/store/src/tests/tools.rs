@@ -53,6 +53,14 @@ async fn a_look_sees_what_is_durable_and_changes_nothing() {
     assert_eq!(of_state(&state), of_store(&store));
     assert_eq!((inspection.revision, inspection.torn_bytes), (store.revision(), 0));
     assert!(inspection.snapshot.is_some(), "the test spans a snapshot");
+    let stats = store.stats();
+    // 200 writes of 100 bytes and their keys, and one deletion.
+    assert!((23_600..24_000).contains(&stats.bytes_accepted), "{}", stats.bytes_accepted);
+    assert!(stats.journal.bytes_written > stats.bytes_accepted && stats.snapshot_bytes > 0);
+    assert_eq!(stats.journal.sync_duration.count, stats.appends);
+    let last = stats.snapshot_bytes / stats.snapshots;
+    assert!(inspection.snapshot_bytes.abs_diff(last) < 500, "{inspection:?}, of {last} bytes each");
+    assert!(inspection.accepted_bytes > 0 && inspection.accepted_bytes < inspection.log_bytes, "{inspection:?}");
     assert_eq!(state.get("/registry/pods/a/4").expect("a key").key, "/registry/pods/a/4");
     assert!(state.get("/registry/pods/a/3").is_none());
     assert_eq!(files(folder.path()), before);
