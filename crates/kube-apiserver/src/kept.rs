@@ -43,7 +43,7 @@ pub enum KeptError {
     Mark { file: PathBuf, reason: String },
     #[error(
         "the objects in etcd below {prefix} were moved to {to}: start without --etcd-servers, or delete the key \
-         {prefix}{BACK} there to go on with what they were before"
+         {prefix}/{BACK} there to go on with what they were before"
     )]
     Back { prefix: String, to: String },
 }
@@ -62,14 +62,13 @@ pub(crate) fn open(config: &Config, encryption: Option<&Arc<Encryption>>) -> Res
     }
 }
 
+/// An etcd whose objects have not gone to files.
 fn open_etcd(
     settings: &Etcd,
     config: &Config,
     encryption: Option<&Arc<Encryption>>,
 ) -> Result<Store<Attrs>, KeptError> {
-    // An etcd has a quota of its own.
-    let options = store::Options { quota_bytes: 0, ..options(config, encryption) };
-    let store = etcd::open(settings, options)?;
+    let store = follow_etcd(settings, config, encryption)?;
     match store.get(&format!("{}{BACK}", keys::ROOT)) {
         None => Ok(store),
         Some(mark) => {
@@ -77,6 +76,17 @@ fn open_etcd(
             Err(KeptError::Back { prefix: settings.prefix.clone(), to: to.unwrap_or_default() })
         }
     }
+}
+
+/// An etcd, whatever is in it.
+fn follow_etcd(
+    settings: &Etcd,
+    config: &Config,
+    encryption: Option<&Arc<Encryption>>,
+) -> Result<Store<Attrs>, KeptError> {
+    // An etcd has a quota of its own.
+    let options = store::Options { quota_bytes: 0, ..options(config, encryption) };
+    Ok(etcd::open(settings, options)?)
 }
 
 fn open_files(folder: &Path, config: &Config, encryption: Option<&Arc<Encryption>>) -> Result<Store<Attrs>, KeptError> {

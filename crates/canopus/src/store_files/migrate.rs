@@ -67,7 +67,7 @@ fn from(arguments: &MigrateArgs, layout: &Layout) -> Result<kube_apiserver::etcd
 
 async fn while_it_runs(client: &Client, to: &Move, out: &mut impl Write) -> Result<()> {
     let ask = http::Request::post(MIGRATION_PATH).body(serde_json::to_vec(to)?)?;
-    let mut progress: Progress = client.request(ask).await?;
+    let mut progress: Progress = client.request(ask).await.map_err(refused)?;
     let mut said = String::new();
     loop {
         let now = match &progress {
@@ -91,6 +91,14 @@ async fn while_it_runs(client: &Client, to: &Move, out: &mut impl Write) -> Resu
             said = now;
         }
         tokio::time::sleep(ASK_EVERY).await;
-        progress = client.request(http::Request::get(MIGRATION_PATH).body(Vec::new())?).await?;
+        progress = client.request(http::Request::get(MIGRATION_PATH).body(Vec::new())?).await.map_err(refused)?;
+    }
+}
+
+/// What the server says, without what the client makes of it.
+fn refused(error: kube::Error) -> anyhow::Error {
+    match error {
+        kube::Error::Api(status) => anyhow::Error::msg(status.message),
+        error => error.into(),
     }
 }

@@ -241,7 +241,7 @@ fn a_cluster_in_use_moves_to_etcd_and_back() {
     controllers_work("on-etcd");
     client.until(&lease, |holder| !holder.is_empty());
     let (moved, said) = migrate(&cluster, &["--to", "etcd://127.0.0.1:2379"]);
-    assert!(!moved && said.contains("the objects are in an etcd already"), "{said}");
+    assert!(!moved && said.ends_with("to etcd: the objects are in an etcd already\n"), "{said}");
 
     // Killed at once after, it comes back where its objects are.
     in_use.0.kill().unwrap();
@@ -266,6 +266,8 @@ fn a_cluster_in_use_moves_to_etcd_and_back() {
 
     move_on("back", &["--to", "embedded"]);
     controllers_work("in-files");
+    let (moved, said) = migrate(&cluster, &["--to", "etcd://127.0.0.1:2379"]);
+    assert!(!moved && said.contains("in etcd already: choose another --etcd-prefix"), "{said}");
     drop(store);
     let last = version_of(&client, "back-0");
     drop(in_use);

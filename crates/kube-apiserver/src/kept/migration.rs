@@ -49,7 +49,7 @@ pub enum MigrationError {
     #[error(transparent)]
     Open(#[from] KeptError),
     #[error(
-        "there are {objects} keys below {prefix} in etcd already: choose another --etcd-prefix, or remove them with etcdctl"
+        "there are {objects} keys below {prefix} in etcd already: choose another --etcd-prefix, or remove them: etcdctl del --prefix {prefix}/"
     )]
     NotEmpty { objects: usize, prefix: String },
     #[error("the value of {key} is encrypted at rest: --encryption-provider-config says how to read it")]
@@ -153,7 +153,7 @@ impl Migration<'_> {
         let Self { store, folder, settings, config, encryption, tell } = self;
         let etcd = {
             let (settings, config, encryption) = ((*settings).clone(), (*config).clone(), encryption.clone());
-            blocking(move || super::open_etcd(&settings, &config, encryption.as_ref())).await?
+            blocking(move || super::follow_etcd(&settings, &config, encryption.as_ref())).await?
         };
         let prefix = || settings.prefix.clone();
         let objects = etcd.snapshot().totals().entries;

@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io::{self, Read as _};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::journal::JournalError;
@@ -69,17 +69,16 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Makes the folder if need be and locks it against a second server.
+    /// Makes the folder if need be, closes it to other users and locks it against a second server.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, JournalError> {
         let path = path.into();
         let failed = |doing| move |source| JournalError::Failed { doing, source };
         fs::create_dir_all(&path).map_err(failed("make the store's folder"))?;
-        let lock = fs::File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(path.join("lock"))
-            .map_err(failed("open the store's lock file"))?;
+        // Secrets lie there as they are.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700))
+            .map_err(failed("close the store's folder to others"))?;
+        let lock = options().create(true).truncate(false).open(path.join("lock"));
+        let lock = lock.map_err(failed("open the store's lock file"))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(fs::TryLockError::WouldBlock) => return Err(JournalError::Locked { folder: path }),
@@ -165,7 +164,7 @@ impl Disk for Folder {
 
 fn options() -> fs::OpenOptions {
     let mut options = fs::File::options();
-    options.read(true).write(true);
+    options.read(true).write(true).mode(0o600);
     options
 }
 

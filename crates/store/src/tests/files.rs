@@ -261,3 +261,23 @@ async fn a_log_smuggled_in_as_a_value_is_not_taken_for_log() {
         assert_eq!(store.revision(), 3);
     }
 }
+
+#[tokio::test]
+async fn nobody_else_can_read_what_is_kept() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("store");
+    // As earlier versions made it.
+    std::fs::create_dir(&path).expect("made");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("set");
+    let store = open_with(&path, WalOptions { snapshot_log_bytes: 4096, ..SMALL }).expect("a new folder opens");
+    fill(&store, 200).await;
+    store.close().await;
+    let files: Vec<_> =
+        std::fs::read_dir(&path).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
+    assert!(files.len() > 2, "{files:?}");
+    for file in files.iter().chain([&path]) {
+        let mode = std::fs::metadata(file).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}", file.display());
+    }
+}
