@@ -15,7 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use serde_json::value::RawValue;
-use store::journal::inspect::{Inspection, State, inspect};
+use store::journal::inspect::{Inspection, State, check_history, inspect};
 use store::journal::{Record, Transformer, WalOptions};
 
 use crate::cli::{EncryptionArgs, RootArgs, StoreCommand};
@@ -82,6 +82,12 @@ fn verify(root: &RootArgs, out: &mut impl Write) -> Result<()> {
     if found.torn_bytes > 0 {
         let bytes = found.torn_bytes;
         writeln!(out, "Its last {bytes} bytes are a write that has not been finished; nobody was told of it.")?;
+    }
+    let folder = folder_of(root)?;
+    let since =
+        check_history(&folder).with_context(|| format!("failed to read the history at {}", folder.display()))?;
+    if let Some(since) = since.filter(|since| *since < found.snapshot.unwrap_or(0)) {
+        writeln!(out, "The history that is kept is whole, since revision {since}.")?;
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use store::Store;
 use store::etcd::{EndpointError, EtcdOptions};
+use store::journal::Retention;
 
 use crate::outbound::tls::{Identity, Roots, Tls, TlsError};
 use crate::registry::{Attrs, keys};
@@ -100,7 +101,7 @@ pub enum EtcdError {
 }
 
 /// Follows the etcd; returns when the store is complete.
-pub(crate) fn open(etcd: &Etcd, options: store::Options) -> Result<Store<Attrs>, EtcdError> {
+pub(crate) fn open(etcd: &Etcd, retention: Retention, options: store::Options) -> Result<Store<Attrs>, EtcdError> {
     let servers = etcd.servers.iter().map(|url| url.parse()).collect::<Result<Vec<_>, _>>()?;
     let is_secure = etcd.servers.iter().any(|url| url.starts_with("https:"));
     let etcd_options = EtcdOptions {
@@ -108,6 +109,7 @@ pub(crate) fn open(etcd: &Etcd, options: store::Options) -> Result<Store<Attrs>,
         root: keys::ROOT.to_owned(),
         prefix: etcd.prefix.clone(),
         compaction_interval: etcd.compaction_interval,
+        retention,
         lease_reuse: etcd.lease_reuse_duration,
         ..EtcdOptions::new(servers, Arc::new(Kept::new(etcd.storage_media_type)))
     };

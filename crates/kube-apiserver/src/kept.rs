@@ -86,7 +86,7 @@ fn follow_etcd(
 ) -> Result<Store<Attrs>, KeptError> {
     // An etcd has a quota of its own.
     let options = store::Options { quota_bytes: 0, ..options(config, encryption) };
-    Ok(etcd::open(settings, options)?)
+    Ok(etcd::open(settings, config.history_retention, options)?)
 }
 
 fn open_files(folder: &Path, config: &Config, encryption: Option<&Arc<Encryption>>) -> Result<Store<Attrs>, KeptError> {

@@ -63,7 +63,7 @@ impl Fake {
     }
 
     /// Its answers name the revision that they are about.
-    pub fn as_canopus(mut self) -> Self {
+    pub fn of_canopus(mut self) -> Self {
         self.is_canopus = true;
         self
     }

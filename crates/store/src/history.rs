@@ -26,6 +26,8 @@ pub(crate) struct History<A> {
     recent: VecDeque<Arc<Published<A>>>,
     /// Times at which a revision became the newest, oldest first: states before it are superseded since then.
     marks: VecDeque<(Duration, Revision)>,
+    /// Up to here marks say when this process heard of a revision, not when it was written.
+    untimed: Revision,
     /// States from this revision on can be had.
     pub compacted: Revision,
     /// The newest published state.
@@ -40,6 +42,7 @@ impl<A> History<A> {
             checkpoints: VecDeque::new(),
             recent: VecDeque::new(),
             marks: VecDeque::new(),
+            untimed: present.revision,
             compacted: present.revision,
             present,
         }
@@ -50,8 +53,16 @@ impl<A> History<A> {
         self.events.iter().filter(move |event| *event.entry.key == *key)
     }
 
-    /// When a revision was the newest, to half a second.
+    /// Nobody here was told at once of revisions up to this one.
+    pub fn times_unknown_to(&mut self, revision: Revision) {
+        self.untimed = self.untimed.max(revision);
+    }
+
+    /// When a revision was the newest, to half a second, if that is known.
     pub fn time_of(&self, revision: Revision) -> Option<Duration> {
+        if revision <= self.untimed {
+            return None;
+        }
         let at = self.marks.partition_point(|(_, own)| *own < revision);
         self.marks.get(at).map(|(time, _)| *time)
     }
@@ -122,6 +133,8 @@ impl<A> History<A> {
             }
             target = target.max(revision);
             self.marks.pop_front();
+            // What is told of older ones by others has no mark any more.
+            self.untimed = self.untimed.max(revision);
         }
         // When the room is used up, an eighth of it is freed at once, so that this is rare.
         let bytes_max = if self.bytes > bytes_max { bytes_max - bytes_max / 8 } else { bytes_max };

@@ -1,4 +1,4 @@
-//! What was, at any revision that is still kept: first out of memory (history.rs), then out of the journal's files.
+//! What was, at any revision that is still kept: first out of memory (history.rs), then out of the journal's files, or of etcd.
 //!
 //! All of it may read files, so none of it is for an async thread. The states that were asked for last are kept a while: the
 //! pages of a list come in a row.
@@ -12,6 +12,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::entry::Meta;
+use crate::etcd::Remote;
 use crate::index::{Index, Published};
 use crate::journal::{Found, JournalError, Past, Range, Transformer};
 use crate::{Entry, EventKind, PastError, ReadError, Revision, Snapshot, Store};
@@ -42,6 +43,8 @@ impl<A> fmt::Debug for Version<A> {
 pub(crate) struct PastReads<A> {
     /// Where the journal has files.
     files: OnceLock<Past>,
+    /// Where an etcd is in the journal's place.
+    etcd: OnceLock<Remote>,
     recent: Mutex<VecDeque<Recent<A>>>,
 }
 
@@ -53,7 +56,7 @@ struct Recent<A> {
 
 impl<A> Default for PastReads<A> {
     fn default() -> Self {
-        Self { files: OnceLock::new(), recent: Mutex::default() }
+        Self { files: OnceLock::new(), etcd: OnceLock::new(), recent: Mutex::default() }
     }
 }
 
@@ -63,6 +66,11 @@ impl<A> PastReads<A> {
         if let Some(files) = files {
             self.files.get_or_init(|| files);
         }
+    }
+
+    /// The same with an etcd.
+    pub fn read_from_etcd(&self, etcd: Remote) {
+        self.etcd.get_or_init(|| etcd);
     }
 
     /// The files, if they are kept for history.
@@ -96,8 +104,12 @@ impl<A: Send + Sync + 'static> Store<A> {
     /// The oldest revision that [`Store::past`] takes. Reads files.
     pub fn kept_since(&self) -> Result<Revision, PastError> {
         let (compacted, shared) = (self.compact_revision(), self.shared());
-        let Some(files) = shared.past.kept() else { return Ok(compacted) };
-        Ok(files.oldest()?.map_or(compacted, |oldest| oldest.min(compacted)))
+        let oldest = match (shared.past.etcd.get(), shared.past.kept()) {
+            (Some(etcd), _) => Some(etcd.oldest()?),
+            (None, Some(files)) => files.oldest()?,
+            (None, None) => None,
+        };
+        Ok(oldest.map_or(compacted, |oldest| oldest.min(compacted)))
     }
 
     /// The keys with a prefix as they were at a revision. May read files.
@@ -108,27 +120,44 @@ impl<A: Send + Sync + 'static> Store<A> {
             Err(error) => return Err(error.into()),
         };
         let shared = self.shared();
-        let Some(files) = shared.past.kept() else { return Err(ReadError::Compacted { oldest }.into()) };
+        if shared.past.kept().is_none() && shared.past.etcd.get().is_none() {
+            return Err(ReadError::Compacted { oldest }.into());
+        }
         let now = shared.options.clock.monotonic();
         if let Some(known) = shared.past.recent(prefix, revision, now) {
             return Ok(known);
         }
-        let Some(found) = files.state(prefix, revision)? else {
-            return Err(ReadError::Compacted { oldest: self.kept_since()? }.into());
+        let found = match shared.past.etcd.get() {
+            Some(etcd) => Some(etcd.state(prefix, revision, shared.options.layout())?),
+            None => self.in_files(prefix, revision)?,
         };
-        let mut index = Index::new(shared.options.layout());
-        for (key, found) in found {
-            index.insert(entry(key.into(), found, shared.options.transformer.as_deref())?);
-        }
-        let state = Snapshot(Arc::new(Published { index, revision }));
+        let Some(found) = found else { return Err(ReadError::Compacted { oldest: self.kept_since()? }.into()) };
+        let state = Snapshot(Arc::new(found));
         shared.past.remember(prefix, state.clone(), now);
         Ok(state)
+    }
+
+    fn in_files(&self, prefix: &str, revision: Revision) -> Result<Option<Published<A>>, PastError> {
+        let shared = self.shared();
+        let options = &shared.options;
+        let found = shared.past.kept().map(|files| files.state(prefix, revision)).transpose()?.flatten();
+        let Some(found) = found else { return Ok(None) };
+        let mut index = Index::new(options.layout());
+        for (key, found) in found {
+            index.insert(entry(key.into(), found, options.transformer.as_deref())?);
+        }
+        Ok(Some(Published { index, revision }))
     }
 
     /// The newest `count_max` versions of a key that are kept, oldest first; fewer where they are large. Before those that were
     /// written since [`Store::kept_since`] comes the one that was there then. May read files.
     pub fn versions(&self, key: &str, count_max: usize) -> Result<Vec<Version<A>>, PastError> {
         let (shared, end) = (self.shared(), self.revision());
+        if let Some(etcd) = shared.past.etcd.get() {
+            let versions = etcd.versions(key, end, count_max)?.into_iter();
+            let time = |revision| self.time_of(revision);
+            return Ok(versions.map(|(kind, entry)| Version { kind, time: time(entry.revision), entry }).collect());
+        }
         let compacted = self.compact_revision();
         let oldest = shared.past.files.get().map(Past::oldest).transpose()?.flatten();
         let (Some(files), Some(oldest)) = (shared.past.files.get(), oldest.filter(|oldest| *oldest <= compacted))
@@ -163,24 +192,32 @@ impl<A: Send + Sync + 'static> Store<A> {
     }
 
     fn versions_in_memory(&self, key: &str, count_max: usize) -> Vec<Version<A>> {
+        let mut versions: Vec<Version<A>> = Vec::new();
+        {
+            let shared = self.shared();
+            let history = shared.history.lock();
+            for event in history.events_of(key) {
+                if let (true, Some(entry)) = (versions.is_empty(), &event.previous) {
+                    versions.push(Version { kind: EventKind::Put, entry: entry.clone(), time: None });
+                }
+                versions.push(Version { kind: event.kind, entry: event.entry.clone(), time: None });
+            }
+            if versions.is_empty() {
+                let entry = history.present.index.get(key).cloned();
+                versions.extend(entry.map(|entry| Version { kind: EventKind::Put, entry, time: None }));
+            }
+        }
+        versions.iter_mut().for_each(|own| own.time = self.time_of(own.entry.revision));
+        versions.split_off(versions.len().saturating_sub(count_max))
+    }
+
+    /// When a revision was written, in Unix milliseconds, as far as this process was there.
+    fn time_of(&self, revision: Revision) -> Option<u64> {
         let shared = self.shared();
         let clock = &shared.options.clock;
-        let (monotonic, unix) = (clock.monotonic(), clock.unix_millis());
-        let millis = |time: Duration| u64::try_from(monotonic.saturating_sub(time).as_millis()).unwrap_or(u64::MAX);
-        let history = shared.history.lock();
-        let mut versions: Vec<Version<A>> = Vec::new();
-        for event in history.events_of(key) {
-            if let (true, Some(entry)) = (versions.is_empty(), &event.previous) {
-                versions.push(Version { kind: EventKind::Put, entry: entry.clone(), time: None });
-            }
-            let time = history.time_of(event.revision).map(|time| unix.saturating_sub(millis(time)));
-            versions.push(Version { kind: event.kind, entry: event.entry.clone(), time });
-        }
-        if versions.is_empty() {
-            let entry = history.present.index.get(key).cloned();
-            versions.extend(entry.map(|entry| Version { kind: EventKind::Put, entry, time: None }));
-        }
-        versions.split_off(versions.len().saturating_sub(count_max))
+        let time = shared.history.lock().time_of(revision)?;
+        let ago = clock.monotonic().saturating_sub(time);
+        Some(clock.unix_millis().saturating_sub(u64::try_from(ago.as_millis()).unwrap_or(u64::MAX)))
     }
 }
 

@@ -39,6 +39,7 @@ pub(crate) fn replay<A: Send + Sync + 'static>(
         .collect();
     let (mut history, rings) = replay.begin();
     let compacted = compacted.min(history.present.revision);
+    history.times_unknown_to(history.present.revision);
     drop(history.compact(compacted));
     rings.trim(compacted, true);
     Ok(Shared::new(replay.options, history, rings, expiries))

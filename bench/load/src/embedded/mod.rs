@@ -2,6 +2,7 @@
 //! rule: a write is answered when it is synced.
 
 mod etcd;
+mod history;
 mod narrow;
 mod reads;
 mod restart;
@@ -26,6 +27,7 @@ const VALUE_BYTES: usize = 1024;
 pub async fn run(args: &Args, span: Duration, recorder: &mut Recorder) -> Result<()> {
     writes::run(args, span, recorder).await?;
     reads::run(args, span, recorder).await?;
+    history::run(args, span, recorder).await?;
     narrow::run(span, recorder).await?;
     restart::run(args, recorder).await
 }

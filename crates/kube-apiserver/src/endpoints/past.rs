@@ -10,6 +10,7 @@ use machinery::go_text;
 use machinery::status::Status;
 use serde_json::{Map, Value, json};
 use store::{EventKind, PastError, ReadError, Snapshot, Store, Version};
+use tokio::sync::Semaphore;
 
 use super::{Scope, list};
 use crate::registry::{Attrs, encode, group_resource, keys, object, readable};
@@ -19,6 +20,8 @@ use crate::{Response, body};
 const REVISION: HeaderName = HeaderName::from_static("canopus-revision");
 /// The most versions of one object in an answer.
 const VERSIONS_MAX: usize = 1000;
+/// Whole files may have to be read for one answer, so only so many are read at once.
+static READERS: Semaphore = Semaphore::const_new(2);
 /// Clocks of clients differ from ours; what is this much ahead is a mistake.
 const AHEAD_MAX_MILLIS: i64 = 60_000;
 
@@ -219,6 +222,8 @@ async fn read<T: Send + 'static>(
 async fn blocking<T: Send + 'static>(
     read: impl FnOnce() -> Result<T, PastError> + Send + 'static,
 ) -> Result<T, PastError> {
+    // Never closed.
+    let _turn = READERS.acquire().await;
     // A panic there has been reported by the panic hook.
     tokio::task::spawn_blocking(read).await.unwrap_or(Err(ReadError::Closed.into()))
 }

@@ -398,7 +398,7 @@ mod tests {
         );
         assert_eq!(fake.run("get pods --at 7").err, format!("error: {}\n", crate::past::UNKNOWN));
         assert_eq!(fake.run("get pod a -o name --at 7").code, 1);
-        let fake = fake.as_canopus();
+        let fake = fake.of_canopus();
         assert_eq!(fake.run("get pods --at 7").out, "NAME   STATUS\na      Running\n");
         assert_eq!(fake.run("get pod a -o name --at=7").out, "pod/a\n");
         assert_eq!(fake.run("get pods -w --at 7").err, "error: --at shows one moment and cannot be watched\n");

@@ -153,7 +153,7 @@ mod tests {
         let done = fake("MODIFIED").run("undelete cm a");
         assert_eq!((done.err.as_str(), done.code), ("error: configmap/a is not deleted\n", 1));
         let past = "GET /api/v1/namespaces/default/configmaps/a?at=7";
-        let done = fake("DELETED").answer(past, 200, deleted()).as_canopus().run("undelete cm a --at 7");
+        let done = fake("DELETED").answer(past, 200, deleted()).of_canopus().run("undelete cm a --at 7");
         assert_eq!(done.out, "configmap/a restored\n");
         let done = fake("DELETED").answer(past, 200, deleted()).run("undelete cm a --at 7");
         assert_eq!(done.err, format!("error: {}\n", crate::past::UNKNOWN));

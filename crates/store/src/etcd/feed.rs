@@ -27,12 +27,12 @@ use crate::Revision;
 use crate::shared::Shared;
 
 /// How often etcd is asked for its progress while somebody waits.
-const ASK_EVERY: Duration = Duration::from_millis(20);
+pub(super) const ASK_EVERY: Duration = Duration::from_millis(20);
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(10);
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// All keys of an etcd.
-const ALL: &[u8] = b"\0";
+pub(super) const ALL: &[u8] = b"\0";
 
 pub(super) struct Feed<A> {
     etcd: EtcdOptions,
@@ -113,6 +113,8 @@ impl<A: Send + Sync + 'static> Feed<A> {
             self.load(&connection, current).await?;
             self.reload = false;
         }
+        // What was written while nobody followed is told with a delay.
+        self.shared.history.lock().times_unknown_to(current);
         let own = self.shared.published.load().revision;
         // Who has missed something begins with what is known already: older etcds grant a watch from the very revision on at
         // which their history begins, although a deletion made there is no longer in it (etcd 18089, 19179). From the one before
@@ -244,7 +246,7 @@ impl Stream {
 }
 
 /// Whether an etcd of this version answers the question for progress only when it is true.
-fn reports_progress(version: &str) -> bool {
+pub(super) fn reports_progress(version: &str) -> bool {
     let mut parts = version.split(['.', '-', '+']).map(|part| part.parse::<u32>().unwrap_or(0));
     let mut next = || parts.next().unwrap_or(0);
     let (major, minor, patch) = (next(), next(), next());

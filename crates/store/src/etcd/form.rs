@@ -45,6 +45,17 @@ impl Values {
         (self.prefix.as_bytes().to_vec().into(), end.into())
     }
 
+    /// The same of what lies below a prefix of the store's.
+    pub fn range_of(&self, prefix: &str) -> (Bytes, Bytes) {
+        let Some(key) = self.kept_key(prefix) else { return self.range() };
+        let mut end = key.to_vec();
+        // No text ends in a byte that cannot be followed.
+        if let Some(last) = end.last_mut() {
+            *last += 1;
+        }
+        (key, end.into())
+    }
+
     /// etcd's key of one of the store's. `None` for a key outside of the root.
     pub fn kept_key(&self, key: &str) -> Option<Bytes> {
         let rest = key.strip_prefix(&*self.root)?;

@@ -26,6 +26,7 @@ mod feed;
 mod form;
 mod lease;
 mod load;
+mod past;
 mod waiters;
 mod write;
 
@@ -37,7 +38,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::history::History;
 use crate::index::{Index, Published};
-use crate::journal::JournalError;
+use crate::journal::{JournalError, Retention};
 use crate::ring::Rings;
 use crate::shared::{Reached, Shared};
 use crate::{OpenError, Options};
@@ -46,6 +47,7 @@ pub use dial::{EndpointError, Server};
 pub use form::Form;
 
 pub(crate) use form::Values;
+pub(crate) use past::Remote;
 #[cfg(test)]
 pub(crate) use waiters::Waiters;
 
@@ -64,6 +66,8 @@ pub struct EtcdOptions {
     pub form: Arc<dyn Form>,
     /// How often one of the servers compacts etcd's history; zero leaves that to others.
     pub compaction_interval: Duration,
+    /// What is kept beyond that; it has no say over bytes.
+    pub retention: Retention,
     /// How long keys that expire may share a lease.
     pub lease_reuse: Duration,
     /// How long opening waits for etcd.
@@ -80,6 +84,7 @@ impl EtcdOptions {
             prefix: "/registry".into(),
             form,
             compaction_interval: Duration::from_secs(300),
+            retention: Retention::OFF,
             lease_reuse: Duration::from_secs(60),
             open_timeout: Duration::from_secs(60),
         }
@@ -133,7 +138,7 @@ pub(crate) fn open<A: Send + Sync + 'static>(
     let (client, waiters) = (Arc::new(client), Arc::new(waiters::Waiters::default()));
     let (barrier, asked) = barrier::Barrier::new();
     let (opened, is_open) = std::sync::mpsc::sync_channel(1);
-    let compactor = compactor::Compactor::new(client.clone(), etcd.compaction_interval);
+    let compactor = compactor::Compactor::new(client.clone(), etcd.compaction_interval, etcd.retention);
     let parts = (shared.clone(), client.clone(), waiters.clone(), values.clone());
     let feed = feed::Feed::new(etcd, parts, failures, opened);
     let catch_up = waiters::CatchUp { shared: shared.clone(), client: client.clone(), waiters };
@@ -143,8 +148,10 @@ pub(crate) fn open<A: Send + Sync + 'static>(
     let leases = lease::Leases::new(lease_reuse);
     let ending = CancellationToken::new();
     let (closing, until) = (shared.clone(), ending.clone());
+    let runtime = runtime().map_err(|error| JournalError::Etcd { reason: error.to_string() })?;
+    shared.past.read_from_etcd(Remote::new(client.clone(), values.clone(), runtime.handle().clone()));
     let thread = std::thread::Builder::new().name("store-etcd-feed".into()).spawn(move || {
-        run(async { _ = until.run_until_cancelled(work).await });
+        runtime.block_on(async { _ = until.run_until_cancelled(work).await });
         // Nobody waits for more: watches end, and so do those who wait for a revision.
         closing.close("the connection to etcd was ended");
         closing.rings.close();
@@ -163,11 +170,6 @@ pub(crate) fn open<A: Send + Sync + 'static>(
 }
 
 /// Connections and their timers have a runtime of their own, so that no request's work delays them.
-fn run(work: impl Future<Output = ()>) {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("store-etcd").enable_all().build();
-    match runtime {
-        Ok(runtime) => runtime.block_on(work),
-        Err(error) => tracing::error!(%error, "failed to start the runtime of the connection to etcd"),
-    }
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("store-etcd").enable_all().build()
 }

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::journal::disk::{Disk, DiskFile, head_of, names};
-use crate::journal::{JournalError, Record, Visitor, recover, snapshot};
+use crate::journal::{JournalError, Past, Record, Visitor, recover, snapshot};
 use crate::{EventKind, Revision};
 
 /// A server that finishes a snapshot removes files in the middle of a look; the next look finds the new ones.
@@ -107,6 +108,12 @@ pub fn inspect(folder: &Path) -> Result<(State, Inspection), JournalError> {
             Err(_) => tried += 1,
         }
     }
+}
+
+/// Reads what is kept as history too and checks every checksum in it; gives back the oldest revision that can be read there.
+pub fn check_history(folder: &Path) -> Result<Option<Revision>, JournalError> {
+    let disk: Arc<dyn Disk> = Arc::new(ReadOnly(folder.to_path_buf()));
+    Past::new(&disk, true).check()
 }
 
 /// A folder that nothing is written to.

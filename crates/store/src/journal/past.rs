@@ -152,6 +152,19 @@ impl Past {
         self.begin_anew(|_, chain| Ok(chain.starts().next().map(|start| start.revision)))
     }
 
+    /// Reads all that is kept before the newest segment and checks its checksums; gives back the oldest revision that can be had.
+    pub(crate) fn check(&self) -> Result<Option<Revision>, JournalError> {
+        self.begin_anew(|files, chain| {
+            for header in &chain.snapshots {
+                files.entries(header, |_| true)?;
+            }
+            for place in 0..chain.segments.len().saturating_sub(1) {
+                files.log(chain, place, Revision::MAX, |_, _| {})?;
+            }
+            Ok(chain.starts().next().map(|start| start.revision))
+        })
+    }
+
     /// The keys with this prefix at a revision, which must be durable; `None` if that is too old.
     pub(crate) fn state(
         &self,

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::files::{content, names};
 use crate::journal::compact::compact;
-use crate::journal::inspect::inspect;
-use crate::journal::{Memory, Retention, Wal, WalOptions};
+use crate::journal::inspect::{check_history, inspect};
+use crate::journal::{JournalError, Memory, Retention, Wal, WalOptions};
 use crate::tests::{TestStore, value};
 use crate::{Clock as _, EventKind, ManualClock, Options, PastError, Precondition, ReadError, Revision, Store};
 
@@ -87,6 +87,7 @@ async fn every_state_since_the_beginning_can_be_had_also_after_a_restart() {
         }
     }
     assert!(store.past("", store.revision() + 1).is_err());
+    assert_eq!(check_history(folder.path()).expect("it is whole"), Some(1));
     // What looks into the folder sees the newest state, and what makes it small lets history go.
     let before = content(&store);
     let state = inspect(folder.path()).expect("it is whole").0;
@@ -96,6 +97,35 @@ async fn every_state_since_the_beginning_can_be_had_also_after_a_restart() {
     assert_eq!((names(folder.path(), "snapshot-").len(), names(folder.path(), "log-").len()), (1, 1));
     let store = open(folder.path(), ALL);
     assert_eq!((content(&store), store.kept_since().expect("read")), (before, store.revision()));
+}
+
+#[tokio::test]
+async fn damage_of_old_files_is_found_and_read_by_nobody() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = open(folder.path(), ALL);
+    let states = work(&store, 300).await;
+    forget_memory(&store).await;
+    for name in [&names(folder.path(), "log-")[1], &names(folder.path(), "snapshot-")[0]] {
+        let path = folder.path().join(name);
+        let good = std::fs::read(&path).expect("a file");
+        let mut bad = good.clone();
+        bad[500] ^= 1;
+        std::fs::write(&path, &bad).expect("written");
+        let found = check_history(folder.path()).expect_err("it is damaged").to_string();
+        assert!(found.contains(name.as_str()), "{found}");
+        // Whatever lies before or behind the damage is as it was.
+        let mut refused = 0;
+        for (revision, state) in &states {
+            match store.past("", *revision) {
+                Ok(past) => assert!(past.range("", None).map(|own| &*own.key).eq(state.iter().map(|(key, ..)| &**key))),
+                Err(PastError::Journal(JournalError::Corrupt { .. })) => refused += 1,
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+        assert!((1..200).contains(&refused), "{name}: {refused} states of {}", states.len());
+        std::fs::write(&path, &good).expect("written");
+    }
+    assert_eq!(check_history(folder.path()).expect("whole again"), Some(1));
 }
 
 #[tokio::test]

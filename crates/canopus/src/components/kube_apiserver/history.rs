@@ -31,10 +31,8 @@ impl HistoryFlags {
             revisions: self.history_retention_revisions.filter(|count| *count > 0),
             bytes: self.history_retention_bytes.filter(|bytes| *bytes > 0),
         };
-        if has_etcd && retention.is_on() {
-            bail!(
-                "--history-retention*: history is kept by the embedded store; an etcd keeps its own, see --etcd-compaction-interval"
-            );
+        if has_etcd && retention.bytes.is_some() {
+            bail!("--history-retention-bytes is for the embedded store; an etcd has a quota of its own");
         }
         Ok(retention)
     }
@@ -71,7 +69,8 @@ mod tests {
         let all = flags(&all).unwrap();
         let wanted = Retention { age: Some(Duration::from_secs(86400)), revisions: Some(1000), bytes: Some(2 << 30) };
         assert_eq!(all.settings(false).unwrap(), wanted);
-        assert!(all.settings(true).unwrap_err().to_string().contains("an etcd keeps its own"));
+        assert!(all.settings(true).unwrap_err().to_string().contains("an etcd has a quota of its own"));
+        assert!(flags(&["--history-retention=24h"]).unwrap().settings(true).unwrap().is_on());
         assert!(flags(&["--history-retention-bytes=much"]).is_err());
         assert!(flags(&["--history-retention-bytes=-5"]).is_err());
     }

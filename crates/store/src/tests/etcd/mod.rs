@@ -3,6 +3,7 @@
 pub(super) mod cluster;
 mod copies;
 mod failures;
+mod past;
 mod shared;
 mod split;
 mod tls;
