@@ -11,7 +11,7 @@ mod names;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use store::journal::{WalOptions, restore::restore as make_log};
@@ -45,7 +45,16 @@ pub struct Written {
 /// Makes a backup. The store is only read, so it does not matter whether a server is writing it.
 async fn write(layout: &Layout, include_pki: bool, destination: &Destination) -> Result<Written> {
     let (layout, pki) = (layout.clone(), include_pki.then(|| layout.pki()));
-    let packed = spawn_blocking(move || archive::Prepared::of(&layout)).await??;
+    write_prepared(move || archive::Prepared::of(&layout), pki, destination).await
+}
+
+/// Makes a backup of what `prepare` finds, with the certificates and keys of a folder if one is given.
+async fn write_prepared(
+    prepare: impl FnOnce() -> Result<archive::Prepared> + Send + 'static,
+    pki: Option<PathBuf>,
+    destination: &Destination,
+) -> Result<Written> {
+    let packed = spawn_blocking(prepare).await??;
     let (objects, revision) = (packed.objects(), packed.revision());
     let bytes = destination.write(move |out| packed.write(pki.as_deref(), out)).await?;
     Ok(Written { objects, revision, bytes })

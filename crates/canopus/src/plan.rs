@@ -91,7 +91,7 @@ impl ClusterPlan {
                 .transpose()?,
             history: arguments.history.clone(),
             store: arguments.store.clone(),
-            backups: BackupPlan::of(&arguments.backups, etcd.is_some())?,
+            backups: BackupPlan::of(&arguments.backups)?,
             etcd,
         })
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod live;
 mod migration;
+mod save;
 mod scrub;
 
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use crate::{Config, Server, encryption_config};
 
 pub use live::{Move, PATH as MIGRATION_PATH};
 pub use migration::{MigrationError, Moved, Progress, at_rest};
+pub use save::save;
 
 /// The file in the folder of a store whose objects have gone to an etcd; it says which.
 const MOVED: &str = "moved";

@@ -18,6 +18,7 @@ use anyhow::{Context, Result, ensure};
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
+use kube_apiserver::{Server, kept};
 use serde::{Deserialize, Serialize};
 use store::journal::inspect::{State, inspect};
 use store::journal::{WalOptions, restore::restore as make_log};
@@ -43,6 +44,13 @@ pub struct Manifest {
     pub pki: bool,
 }
 
+impl Manifest {
+    fn new(revision: u64, objects: usize) -> Self {
+        let (created, canopus) = (jiff::Timestamp::now().to_string(), env!("CARGO_PKG_VERSION").to_owned());
+        Self { format: FORMAT, revision, objects, created, canopus, pki: false }
+    }
+}
+
 /// A state that was read, ready to be packed.
 pub struct Prepared {
     scratch: tempfile::TempDir,
@@ -52,20 +60,21 @@ pub struct Prepared {
 impl Prepared {
     /// Reads the state below a root folder, also while a server writes it.
     pub fn of(layout: &Layout) -> Result<Self> {
-        kube_apiserver::kept::still_kept(&layout.store())?;
+        kept::still_kept(&layout.store())?;
         let (state, found) = store_files::read(&RootArgs { root_dir: layout.root().to_owned() })?;
-        let manifest = Manifest {
-            format: FORMAT,
-            revision: found.revision,
-            objects: state.records().count(),
-            created: jiff::Timestamp::now().to_string(),
-            canopus: env!("CARGO_PKG_VERSION").to_owned(),
-            pki: false,
-        };
+        let manifest = Manifest::new(found.revision, state.records().count());
         let scratch = tempfile::tempdir().context("failed to make a scratch folder")?;
         let log = WalOptions { segment_bytes: SEGMENT_BYTES, ..WalOptions::default() };
         make_log(scratch.path(), log, found.revision, state.records()).context("failed to write the state")?;
         Ok(Self { scratch, manifest })
+    }
+
+    /// The state of a running server, which may keep it anywhere. It is not read from files, nor held twice in
+    /// memory (but for what is encrypted at rest).
+    pub fn of_server(server: &Server) -> Result<Self> {
+        let scratch = tempfile::tempdir().context("failed to make a scratch folder")?;
+        let saved = kept::save(server, scratch.path(), SEGMENT_BYTES).context("failed to write the state")?;
+        Ok(Self { scratch, manifest: Manifest::new(saved.revision, saved.objects) })
     }
 
     pub fn objects(&self) -> usize {

@@ -2,19 +2,20 @@
 //! was, is made up once; what was made is looked up at the destination, so a server remembers nothing of its own.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use api::batch::schedule::Schedule;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+use kube_apiserver::Server;
 use serde::{Deserialize, Serialize};
-use tokio_util::sync::CancellationToken;
 
+use super::archive::Prepared;
 use super::destination::{Destination, Settings};
 use super::metrics::BackupMetrics;
 use super::names::Names;
-use crate::layout::Layout;
 
 /// Between tries of a backup that failed; doubled after each.
 const BACKOFF: SignedDuration = SignedDuration::from_secs(10);
@@ -60,13 +61,8 @@ pub struct BackupPlan {
 
 impl BackupPlan {
     /// None where no backups are asked for. Relative names are made absolute, and a destination that cannot be one is refused.
-    pub fn of(arguments: &ScheduleArgs, has_etcd: bool) -> Result<Option<Self>> {
+    pub fn of(arguments: &ScheduleArgs) -> Result<Option<Self>> {
         let (Some(schedule), Some(to)) = (&arguments.backup_schedule, &arguments.backup_to) else { return Ok(None) };
-        if has_etcd {
-            bail!(
-                "--backup-schedule: backups are made of the embedded store; an etcd is backed up with its own tools (etcdctl snapshot save)"
-            );
-        }
         let is_url = to.to_str().is_some_and(|to| to.contains("://"));
         let plan = Self {
             schedule: schedule.clone(),
@@ -85,16 +81,18 @@ impl BackupPlan {
     }
 }
 
-/// Makes backups until the server stops. `cluster` tells it from others with the same destination.
+/// Makes backups of a server's objects until it stops. `cluster` tells it from others with the same destination.
 pub async fn run(
     plan: BackupPlan,
     cluster: String,
-    layout: Layout,
+    server: Arc<Server>,
+    pki: PathBuf,
     metrics: BackupMetrics,
-    shutdown: CancellationToken,
 ) -> Result<()> {
     let schedule = Schedule::parse(&plan.schedule).map_err(anyhow::Error::msg).context("--backup-schedule")?;
-    let maker = Maker { names: Names::of(&cluster), plan, layout, metrics };
+    let shutdown = server.shutdown.clone();
+    let prepare = Arc::new(move || Prepared::of_server(&server));
+    let maker = Maker { names: Names::of(&cluster), plan, prepare, pki, metrics };
     let zone = TimeZone::system();
     tokio::select! {
         () = shutdown.cancelled() => {}
@@ -166,7 +164,8 @@ fn backoff(failures: u32) -> SignedDuration {
 struct Maker {
     plan: BackupPlan,
     names: Names,
-    layout: Layout,
+    prepare: Arc<dyn Fn() -> Result<Prepared> + Send + Sync>,
+    pki: PathBuf,
     metrics: BackupMetrics,
 }
 
@@ -197,7 +196,8 @@ impl Backups for Maker {
     async fn make(&self, now: Timestamp) -> Result<()> {
         let folder = self.plan.folder()?;
         let place = folder.within(&self.names.at(now));
-        let written = super::write(&self.layout, self.plan.include_pki, &place).await?;
+        let (prepare, pki) = (self.prepare.clone(), self.plan.include_pki.then(|| self.pki.clone()));
+        let written = super::write_prepared(move || prepare(), pki, &place).await?;
         let super::Written { objects, revision, bytes } = written;
         tracing::info!("made the backup {place}: {objects} objects at revision {revision}, {bytes} bytes");
         self.metrics.made(now, bytes);

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::etcd::{ETCD, etcd};
 use crate::harness::{Cluster, Kubectl, NODE_ADDRESS, Part, succeed, wait};
 
 pub fn server(cluster: &Cluster, root: &Path, more: &[&str]) -> Part {
@@ -25,6 +26,34 @@ fn made(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     let paths = entries.map(|entry| entry.unwrap().path());
     paths.filter(|path| path.extension().is_some_and(|kind| kind == "gz")).collect()
+}
+
+#[test]
+fn a_server_on_an_etcd_makes_backups_too() {
+    let cluster = Cluster::prepare(&[]);
+    let store = etcd(&cluster);
+    let folder = cluster.root().join("backups");
+    let target = folder.display().to_string();
+    let on_etcd = ["--etcd-servers", ETCD];
+    let client = kubectl(&cluster, cluster.root());
+    let first = server(&cluster, cluster.root(), &on_etcd);
+    client.ok(&["create", "namespace", "kept"]);
+    client.ok(&["-n", "kept", "create", "configmap", "settings", "--from-literal=a=1"]);
+    let version =
+        ["-n", "kept", "get", "configmap", "settings", "-o", "jsonpath={.data.a} {.metadata.resourceVersion}"];
+    let before = client.ok(&version);
+    drop(first);
+    let flags = ["--backup-schedule", "@yearly", "--backup-to", &target, "--backup-include-pki"];
+    let second = server(&cluster, cluster.root(), &[&flags[..], &on_etcd].concat());
+    assert!(wait(|| !made(&folder).is_empty()), "no backup is made");
+    drop((second, store));
+    // It comes back without any etcd.
+    let [backup] = made(&folder).try_into().expect("one backup is made");
+    let root = cluster.root().join("restored");
+    succeed(cluster.canopus().args(["restore", "--root-dir"]).arg(&root).arg(&backup));
+    let restored = server(&cluster, &root, &[]);
+    assert_eq!(client.ok(&version), before);
+    drop(restored);
 }
 
 #[test]

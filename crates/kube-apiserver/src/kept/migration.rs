@@ -305,7 +305,7 @@ fn check(from: &Snapshot<Attrs>, to: &Snapshot<Attrs>) -> Result<(), MigrationEr
 }
 
 /// What servers on one etcd tell each other stays behind; Events, whose leases only etcd knows, begin their time anew.
-fn stay(key: &str, config: &Config) -> Stay {
+pub(super) fn stay(key: &str, config: &Config) -> Stay {
     if key.starts_with(keys::MASTER_LEASES) || key == node_ports::KEY {
         return Stay::Not;
     }

@@ -7,6 +7,7 @@ use futures::FutureExt as _;
 use super::super::s3_server::S3Server;
 use super::super::tests::cluster;
 use super::*;
+use crate::layout::Layout;
 
 /// What was tried when, with a script of what fails. Waiting takes no time; at its end it takes for ever.
 struct Script {
@@ -21,7 +22,7 @@ struct Script {
 impl Script {
     fn next(&self, what: &str) -> Result<()> {
         self.tried.borrow_mut().push(format!("{what} {}", self.now.get()));
-        if self.fails.borrow_mut().pop_front().unwrap_or(false) { bail!("the bucket is away") } else { Ok(()) }
+        if self.fails.borrow_mut().pop_front().unwrap_or(false) { anyhow::bail!("the bucket is away") } else { Ok(()) }
     }
 }
 
@@ -126,10 +127,12 @@ async fn the_newest_are_kept_in_a_bucket_beside_what_others_put_there() {
     std::fs::write(&credentials, server.lines()).unwrap();
     let other = "kept/canopus-other-20200101T000000Z.tar.gz";
     server.state.lock().unwrap().objects.insert(other.to_owned(), "x".into());
+    let layout = Layout::new(root.path()).unwrap();
     let maker = Maker {
         plan: plan(Path::new("s3://bucket/kept"), Some(credentials)),
         names: Names::of("own"),
-        layout: Layout::new(root.path()).unwrap(),
+        prepare: Arc::new(move || Prepared::of(&layout)),
+        pki: PathBuf::new(),
         metrics: BackupMetrics::default(),
     };
     assert_eq!(maker.newest().await.unwrap(), None);
@@ -159,11 +162,9 @@ fn flags_that_make_no_sense_are_refused() {
         let words = std::iter::once("x").chain(line.split_whitespace()).map(|word| word.replace('_', " "));
         <Flags as clap::Parser>::try_parse_from(words).map(|flags| flags.backups).map_err(|error| error.to_string())
     };
-    assert!(BackupPlan::of(&parse("").unwrap(), true).unwrap().is_none());
+    assert!(BackupPlan::of(&parse("").unwrap()).unwrap().is_none());
     let asked = parse("--backup-schedule 30_2_*_*_* --backup-to /b").unwrap();
-    assert_eq!(BackupPlan::of(&asked, false).unwrap().unwrap().retention, 7);
-    let error = BackupPlan::of(&asked, true).unwrap_err().to_string();
-    assert!(error.contains("etcd"), "{error}");
+    assert_eq!(BackupPlan::of(&asked).unwrap().unwrap().retention, 7);
     for (line, part) in [
         ("--backup-schedule @often --backup-to /b", "unrecognized descriptor: @often"),
         ("--backup-schedule 0_0_31_2_* --backup-to /b", "there is no such time"),
@@ -176,7 +177,7 @@ fn flags_that_make_no_sense_are_refused() {
     }
     for to in ["-", "gs://b/a", "s3://key:secret@b/a"] {
         let asked = parse(&format!("--backup-schedule @daily --backup-to {to}")).unwrap();
-        let error = format!("{:#}", BackupPlan::of(&asked, false).unwrap_err());
+        let error = format!("{:#}", BackupPlan::of(&asked).unwrap_err());
         assert!(error.contains("--backup-to") && !error.contains("secret"), "{to}: {error}");
     }
 }

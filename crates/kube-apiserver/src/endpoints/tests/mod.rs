@@ -9,6 +9,7 @@ mod parts;
 mod past;
 mod protobuf;
 mod reads;
+mod restarts;
 mod versions;
 mod watches;
 mod writes;

@@ -1,0 +1,36 @@
+//! The state of a running server in files of their own: what a backup is made of, wherever the objects are kept.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use store::Stay;
+use store::journal::{JournalError, Transformer, WalOptions};
+
+use super::Moved;
+use super::migration::stay;
+use crate::{Server, encryption_config};
+
+/// Begins a log with all objects of a server at one revision, in a folder that is empty or not there, in segments of this size.
+/// Values are encrypted as they are in the server's own store. Those in an etcd that nobody can read stay behind, and are named.
+pub fn save(server: &Server, folder: &Path, segment_bytes: u64) -> Result<Moved, JournalError> {
+    let store = server.registry.store();
+    let (state, is_shared) = (store.snapshot(), store.is_shared());
+    let malformed = state.range("", None).filter(|entry| entry.is_malformed()).map(|entry| &*entry.key);
+    let malformed: HashSet<&str> = malformed.collect();
+    for key in &malformed {
+        tracing::warn!(key, "a value in etcd that nobody can read is not in the backup");
+    }
+    let stays = |key: &str| match is_shared {
+        _ if malformed.contains(key) => Stay::Not,
+        true => stay(key, &server.config),
+        // What expires is known to the entries.
+        false => Stay::Always,
+    };
+    let transformer = server.encryption.as_ref().map(Arc::as_ref).map(|encryption| encryption as &dyn Transformer);
+    let wal = WalOptions { segment_bytes, ..encryption_config::wal_options(transformer.is_some()) };
+    let now = jiff::Timestamp::now().as_second().unsigned_abs();
+    state.save(folder, wal, transformer, now, stays)?;
+    let objects = state.range("", None).filter(|entry| stays(&entry.key) != Stay::Not).count();
+    Ok(Moved { objects, revision: state.revision() })
+}
