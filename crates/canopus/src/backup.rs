@@ -14,19 +14,33 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use kube_apiserver::kept;
 use store::journal::{WalOptions, restore::restore as make_log};
 use tokio::task::spawn_blocking;
 
 use crate::cli::{BackupArgs, RestoreArgs};
 use crate::layout::Layout;
 use crate::{kubeconfig, process, run};
-use archive::Opened;
+use archive::{Opened, Prepared};
 use destination::{Destination, Settings};
 
 pub async fn backup(arguments: &BackupArgs) -> Result<()> {
     let layout = Layout::new(&arguments.root.root_dir)?;
     let destination = Destination::parse(&arguments.destination, &Settings::read(None)?)?;
-    let written = write(&layout, arguments.include_pki, &destination).await?;
+    // Where the server is told to keep the objects, or where they went by `canopus store migrate`.
+    let etcd = match arguments.etcd.settings()? {
+        Some(settings) => Some(settings),
+        None => kept::moved_to(&layout.store())?,
+    };
+    let pki = arguments.include_pki.then(|| layout.pki());
+    let mut config = kube_apiserver::Config::new(layout.pki(), None);
+    config.encryption_provider_config = arguments.encryption.encryption_provider_config.clone();
+    let prepare = move || match etcd {
+        Some(settings) => Prepared::of_etcd(&settings, &config),
+        // The files are only read, so it does not matter whether a server is writing them.
+        None => Prepared::of(&layout),
+    };
+    let written = write(prepare, pki, &destination).await?;
     if !destination.is_standard() {
         let Written { objects, revision, bytes } = written;
         eprintln!("{destination}: {objects} objects at revision {revision}, {bytes} bytes");
@@ -42,15 +56,9 @@ pub struct Written {
     pub bytes: u64,
 }
 
-/// Makes a backup. The store is only read, so it does not matter whether a server is writing it.
-async fn write(layout: &Layout, include_pki: bool, destination: &Destination) -> Result<Written> {
-    let (layout, pki) = (layout.clone(), include_pki.then(|| layout.pki()));
-    write_prepared(move || archive::Prepared::of(&layout), pki, destination).await
-}
-
 /// Makes a backup of what `prepare` finds, with the certificates and keys of a folder if one is given.
-async fn write_prepared(
-    prepare: impl FnOnce() -> Result<archive::Prepared> + Send + 'static,
+async fn write(
+    prepare: impl FnOnce() -> Result<Prepared> + Send + 'static,
     pki: Option<PathBuf>,
     destination: &Destination,
 ) -> Result<Written> {

@@ -246,6 +246,10 @@ pub struct BackupArgs {
     /// Also keep the certificates and keys of the cluster, so that it can be restored as the same cluster
     #[arg(long)]
     pub include_pki: bool,
+    #[command(flatten)]
+    pub etcd: EtcdFlags,
+    #[command(flatten)]
+    pub encryption: EncryptionArgs,
     /// File or URL (s3://BUCKET/NAME, file:///NAME) to write, which must not exist yet, or - for standard output. The
     /// credentials of s3 come from the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL
     #[arg(value_name = "FILE|URL")]

@@ -19,7 +19,7 @@ use crate::{Config, Server, encryption_config};
 
 pub use live::{Move, PATH as MIGRATION_PATH};
 pub use migration::{MigrationError, Moved, Progress, at_rest};
-pub use save::save;
+pub use save::{save, save_etcd};
 
 /// The file in the folder of a store whose objects have gone to an etcd; it says which.
 const MOVED: &str = "moved";

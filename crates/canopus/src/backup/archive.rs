@@ -18,7 +18,8 @@ use anyhow::{Context, Result, ensure};
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
-use kube_apiserver::{Server, kept};
+use kube_apiserver::etcd::Etcd;
+use kube_apiserver::{Config, Server, kept};
 use serde::{Deserialize, Serialize};
 use store::journal::inspect::{State, inspect};
 use store::journal::{WalOptions, restore::restore as make_log};
@@ -74,6 +75,13 @@ impl Prepared {
     pub fn of_server(server: &Server) -> Result<Self> {
         let scratch = tempfile::tempdir().context("failed to make a scratch folder")?;
         let saved = kept::save(server, scratch.path(), SEGMENT_BYTES).context("failed to write the state")?;
+        Ok(Self { scratch, manifest: Manifest::new(saved.revision, saved.objects) })
+    }
+
+    /// The state in an etcd. Blocks until etcd is there.
+    pub fn of_etcd(settings: &Etcd, config: &Config) -> Result<Self> {
+        let scratch = tempfile::tempdir().context("failed to make a scratch folder")?;
+        let saved = kept::save_etcd(settings, config, scratch.path(), SEGMENT_BYTES)?;
         Ok(Self { scratch, manifest: Manifest::new(saved.revision, saved.objects) })
     }
 

@@ -197,7 +197,7 @@ impl Backups for Maker {
         let folder = self.plan.folder()?;
         let place = folder.within(&self.names.at(now));
         let (prepare, pki) = (self.prepare.clone(), self.plan.include_pki.then(|| self.pki.clone()));
-        let written = super::write_prepared(move || prepare(), pki, &place).await?;
+        let written = super::write(move || prepare(), pki, &place).await?;
         let super::Written { objects, revision, bytes } = written;
         tracing::info!("made the backup {place}: {objects} objects at revision {revision}, {bytes} bytes");
         self.metrics.made(now, bytes);

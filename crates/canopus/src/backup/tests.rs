@@ -29,7 +29,9 @@ pub fn cluster() -> tempfile::TempDir {
 }
 
 async fn taken(cluster: &Path, to: &Destination, include_pki: bool) -> Result<Written> {
-    write(&Layout::new(cluster)?, include_pki, to).await
+    let layout = Layout::new(cluster)?;
+    let pki = include_pki.then(|| layout.pki());
+    write(move || Prepared::of(&layout), pki, to).await
 }
 
 async fn put_back(cluster: &Path, from: &Destination) -> Result<()> {

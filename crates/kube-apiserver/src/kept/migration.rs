@@ -280,7 +280,7 @@ async fn blocking<T: Send + 'static, E: Send + 'static>(
 }
 
 /// What only its keys, or nobody, can read would be carried on as if it were the object.
-fn all_readable(state: &Snapshot<Attrs>) -> Result<(), MigrationError> {
+pub(super) fn all_readable(state: &Snapshot<Attrs>) -> Result<(), MigrationError> {
     for entry in state.range("", None) {
         let key = || entry.key.to_string();
         if entry.value.starts_with(encryption::ENCRYPTED.as_bytes()) {

@@ -6,8 +6,13 @@ use std::fs;
 use std::io::{self, Read as _};
 use std::os::unix::fs::{FileExt, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::journal::JournalError;
+
+/// A process that was killed holds its lock until its last thread is gone, and one that is being forked off holds ours until it
+/// becomes another program.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A folder of files.
 pub trait Disk: Send + Sync {
@@ -79,11 +84,17 @@ impl Folder {
             .map_err(failed("close the store's folder to others"))?;
         let lock = options().create(true).truncate(false).open(path.join("lock"));
         let lock = lock.map_err(failed("open the store's lock file"))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => return Err(JournalError::Locked { folder: path }),
-            Err(fs::TryLockError::Error(source)) => {
-                return Err(JournalError::Failed { doing: "lock the store's folder", source });
+        let begun = Instant::now();
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                Err(fs::TryLockError::WouldBlock) if begun.elapsed() < LOCK_PATIENCE => {
+                    std::thread::sleep(LOCK_PATIENCE / 100);
+                }
+                Err(fs::TryLockError::WouldBlock) => return Err(JournalError::Locked { folder: path }),
+                Err(fs::TryLockError::Error(source)) => {
+                    return Err(JournalError::Failed { doing: "lock the store's folder", source });
+                }
             }
         }
         let handle = fs::File::open(&path).map_err(failed("open the store's folder"))?;
