@@ -12,7 +12,7 @@ use crate::backup::schedule::BackupPlan;
 use crate::cli::{ClusterArgs, NodeArgs};
 use crate::components::{EtcdFlags, HistoryFlags, StoreFlags};
 use crate::layout::{DEFAULT_ROOT_DIR, Layout};
-use crate::machine;
+use crate::{machine, pki};
 
 /// The name of the cluster in kubeconfig files of the machine's own cluster.
 const CLUSTER_NAME: &str = "canopus";
@@ -156,10 +156,10 @@ impl NodePlan {
 impl State {
     pub fn write(&self, layout: &Layout) -> Result<()> {
         let path = layout.state_file();
-        let text = serde_json::to_vec_pretty(self).context("failed to encode the cluster's state")?;
-        std::fs::create_dir_all(layout.run())
-            .and_then(|()| std::fs::write(&path, text))
-            .with_context(|| format!("failed to write {}", path.display()))
+        let text = serde_json::to_string_pretty(self).context("failed to encode the cluster's state")?;
+        std::fs::create_dir_all(layout.run()).with_context(|| format!("failed to write {}", path.display()))?;
+        // Whole at every moment: whoever started this process reads it meanwhile.
+        pki::write_public(&path, &text)
     }
 
     /// What was started last below this root folder, if anything was.

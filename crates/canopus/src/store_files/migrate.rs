@@ -72,6 +72,7 @@ async fn while_it_runs(client: &Client, to: &Move, out: &mut impl Write) -> Resu
     loop {
         let now = match &progress {
             Progress::Opening => "looking at the new place".to_owned(),
+            Progress::Waiting { addresses } => format!("waiting for other servers to go ({addresses})"),
             Progress::Raising => "making etcd count as far as the store does".to_owned(),
             Progress::Copying { objects } => format!("copying {objects} objects"),
             Progress::Following => "copying what has changed meanwhile".to_owned(),

@@ -12,7 +12,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use encryption::Encryption;
 use serde::{Deserialize, Serialize};
@@ -31,6 +31,10 @@ const WRITES_MIN: usize = 1000;
 const WRITES_FEW: usize = 64;
 /// After so many looks at what has changed it is what it is.
 const ROUNDS_MAX: usize = 20;
+
+/// How long other servers may take to go: a little longer than they count after they have gone.
+const OTHERS_PATIENCE: Duration = Duration::from_secs(20);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// What was moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +96,10 @@ pub enum MigrationError {
 pub enum Progress {
     /// The new place is looked at.
     Opening,
+    /// Other servers are to go first.
+    Waiting {
+        addresses: String,
+    },
     /// etcd is made to count as far as the files do.
     Raising,
     /// The objects are written to the new place.
@@ -212,15 +220,21 @@ impl Migration<'_> {
             return Err(MigrationError::Exists { folder: folder.to_path_buf() });
         }
         let failed = |reason: String| MigrationError::Write { prefix: settings.prefix.clone(), reason };
+        // One that went a moment ago still counts.
+        if let Some(addresses) = others(&store.snapshot(), config) {
+            tell(Progress::Waiting { addresses });
+            let patience = tokio::time::Instant::now() + OTHERS_PATIENCE;
+            while others(&store.snapshot(), config).is_some() && tokio::time::Instant::now() < patience {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        }
         tell(Progress::Copying { objects: store.snapshot().totals().entries });
         let pause = store.pause().await;
         let begun = Instant::now();
         store.barrier().await.map_err(|error| failed(error.to_string()))?;
         let state = pause.snapshot();
-        let others = master_leases::addresses_in(&state).into_iter().filter(|other| *other != config.advertise_address);
-        let others: Vec<String> = others.map(|other| other.to_string()).collect();
-        if !others.is_empty() {
-            return Err(MigrationError::Others { addresses: others.join(", ") });
+        if let Some(addresses) = others(&state, config) {
+            return Err(MigrationError::Others { addresses });
         }
         all_readable(&state)?;
         let written = folder.with_extension("new");
@@ -259,6 +273,13 @@ impl Migration<'_> {
         tell(moved.after(begun));
         Ok(moved)
     }
+}
+
+/// The addresses of the other servers that count, if there are any.
+fn others(state: &Snapshot<Attrs>, config: &Config) -> Option<String> {
+    let others = master_leases::addresses_in(state).into_iter().filter(|other| *other != config.advertise_address);
+    let others: Vec<String> = others.map(|other| other.to_string()).collect();
+    (!others.is_empty()).then(|| others.join(", "))
 }
 
 impl Moved {
