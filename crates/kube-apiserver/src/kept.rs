@@ -1,6 +1,7 @@
 //! Where the objects are kept: in files of this machine, in an etcd, or in memory; and their way from one to the other.
 
 pub(crate) mod live;
+mod marks;
 mod migration;
 mod save;
 mod scrub;
@@ -14,17 +15,12 @@ use store::Store;
 use store::journal::{Journal, JournalError, Memory, Transformer, Wal, WalOptions};
 
 use crate::etcd::{self, Etcd, EtcdError};
-use crate::registry::{Attrs, encode, keys, object};
+use crate::registry::{Attrs, keys};
 use crate::{Config, Server, encryption_config};
 
 pub use live::{Move, PATH as MIGRATION_PATH};
 pub use migration::{MigrationError, Moved, Progress, at_rest};
 pub use save::{save, save_etcd};
-
-/// The file in the folder of a store whose objects have gone to an etcd; it says which.
-const MOVED: &str = "moved";
-/// The key, behind the prefix, in an etcd whose objects have gone to files; it says where.
-const BACK: &str = "canopus/moved";
 
 /// Why what is kept cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -37,15 +33,17 @@ pub enum KeptError {
     Store(#[source] store::OpenError),
     #[error(
         "the objects kept at {} were moved to {to}: bring them back with `canopus store migrate --to embedded`, or remove the \
-         file {MOVED} there to go on with what they were before",
-        folder.display()
+         file {} there to go on with what they were before",
+        folder.display(),
+        marks::MOVED
     )]
     Moved { folder: PathBuf, to: String },
     #[error("failed to read {}, which says to which etcd the objects have gone: {reason}", file.display())]
     Mark { file: PathBuf, reason: String },
     #[error(
         "the objects in etcd below {prefix} were moved to {to}: start without --etcd-servers, or delete the key \
-         {prefix}/{BACK} there to go on with what they were before"
+         {prefix}/{} there to go on with what they were before",
+        marks::BACK
     )]
     Back { prefix: String, to: String },
 }
@@ -53,14 +51,36 @@ pub enum KeptError {
 pub(crate) fn open(config: &Config, encryption: Option<&Arc<Encryption>>) -> Result<Store<Attrs>, KeptError> {
     match (&config.etcd, &config.store_dir) {
         (Some(settings), _) => open_etcd(settings, config, encryption),
-        (None, Some(folder)) => match moved_to(folder)? {
-            Some(settings) => {
-                tracing::info!(servers = settings.servers.join(","), "the objects were moved to etcd");
-                open_etcd(&settings, config, encryption)
-            }
+        (None, Some(folder)) => match marks::read(folder)? {
+            Some(mark) => open_moved(folder, mark, config, encryption),
             None => open_files(folder, config, encryption),
         },
         (None, None) => on(Box::new(Memory::default()), config, encryption),
+    }
+}
+
+/// The etcd that the objects of a folder have gone to, or the folder where they have come back to it but for the last step.
+fn open_moved(
+    folder: &Path,
+    mark: marks::Moved,
+    config: &Config,
+    encryption: Option<&Arc<Encryption>>,
+) -> Result<Store<Attrs>, KeptError> {
+    let marks::Moved { settings, back } = mark;
+    tracing::info!(servers = settings.servers.join(","), "the objects were moved to etcd");
+    let store = follow_etcd(&settings, config, encryption)?;
+    match marks::back(&store) {
+        None => Ok(store),
+        Some(there) if back.is_some() && there.back == back => {
+            tracing::info!("they came back from there; going on with the files");
+            let failed = |source: std::io::Error| KeptError::Mark {
+                file: folder.join(marks::MOVED),
+                reason: format!("it cannot be removed: {source}"),
+            };
+            marks::remove(folder).map_err(failed)?;
+            open_files(folder, config, encryption)
+        }
+        Some(there) => Err(KeptError::Back { prefix: settings.prefix, to: there.to }),
     }
 }
 
@@ -71,12 +91,9 @@ fn open_etcd(
     encryption: Option<&Arc<Encryption>>,
 ) -> Result<Store<Attrs>, KeptError> {
     let store = follow_etcd(settings, config, encryption)?;
-    match store.get(&format!("{}{BACK}", keys::ROOT)) {
+    match marks::back(&store) {
         None => Ok(store),
-        Some(mark) => {
-            let to = encode::decode(&mark.value).map(|mark| object::text(&mark, "/data/to").to_owned());
-            Err(KeptError::Back { prefix: settings.prefix.clone(), to: to.unwrap_or_default() })
-        }
+        Some(there) => Err(KeptError::Back { prefix: settings.prefix.clone(), to: there.to }),
     }
 }
 
@@ -110,13 +127,7 @@ pub(crate) fn look_after(server: &Arc<Server>) {
 
 /// Where the objects of a folder have gone.
 pub fn moved_to(folder: &Path) -> Result<Option<Etcd>, KeptError> {
-    let file = folder.join(MOVED);
-    let unreadable = |reason: String| KeptError::Mark { file: file.clone(), reason };
-    match std::fs::read(&file) {
-        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| unreadable(error.to_string())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(unreadable(error.to_string())),
-    }
+    Ok(marks::read(folder)?.map(|mark| mark.settings))
 }
 
 /// An error if the objects of a store have gone to an etcd since.

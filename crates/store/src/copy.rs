@@ -1,7 +1,7 @@
 //! Carrying a whole state from one store to another, of whatever kind the two are: a log in a folder, an etcd.
 //!
-//! Revisions never go backwards by it. Into a folder a state goes with its own revisions, of which the log goes on. An etcd numbers its writes
-//! itself, so it is raised first: it takes writes of a key that nobody reads until it stands where the state does.
+//! Revisions never go backwards by it. Into a folder a state goes with its own revisions, and the log goes on there or beyond. An etcd numbers
+//! its writes itself, so it is raised first: it takes writes of a key that nobody reads until it stands where the state does.
 
 use std::cmp::Ordering;
 use std::path::Path;
@@ -29,11 +29,12 @@ pub enum Stay {
 }
 
 impl<A: Send + Sync + 'static> Snapshot<A> {
-    /// Begins a log with this state, in a folder that is empty or not there; see [`restore`]. A store on an etcd does not know
-    /// what expires when, so `stay` says it; `now` is in Unix seconds.
+    /// Begins a log with this state that goes on at `revision`, which is no older, in a folder that has none; see [`restore`]. A store on an
+    /// etcd does not know what expires when, so `stay` says it; `now` is in Unix seconds.
     pub fn save(
         &self,
         folder: &Path,
+        revision: Revision,
         options: WalOptions,
         transformer: Option<&dyn Transformer>,
         now: u64,
@@ -55,31 +56,40 @@ impl<A: Send + Sync + 'static> Snapshot<A> {
             Some(value) => Record { value, ..*record },
             None => *record,
         });
-        restore(folder, options, self.revision(), records)
+        restore(folder, options, revision, records)
     }
 
     /// Writes into another store what this state has and `before` has not, and deletes what only `before` has: all of it without
     /// a `before`. The writes get revisions of that store, which must hold `before` and nothing else: the first key that says
-    /// otherwise is a conflict. What has expired stays behind. Gives the number of writes.
+    /// otherwise is a conflict. What has expired stays behind, and so does what `stay` says. Gives the number of writes.
     pub async fn copy_to<B: Send + Sync + 'static>(
         &self,
         before: Option<&Self>,
         to: &Store<B>,
+        stay: impl Fn(&str) -> Stay,
     ) -> Result<usize, WriteError<B>> {
         let now = to.now();
         let mut writing = JoinSet::new();
         let mut writes = 0;
         for change in self.changes_since(before) {
-            let (key, value) = match change {
-                Change::New(entry) | Change::Other(entry) => match entry.again(now) {
-                    Some(value) => (entry.key.clone(), Some(value)),
+            let (Change::New(entry) | Change::Other(entry) | Change::Gone(entry)) = change;
+            let stays = stay(&entry.key);
+            let value = match change {
+                _ if stays == Stay::Not => continue,
+                Change::Gone(_) => None,
+                Change::New(_) | Change::Other(_) => match entry.again(now) {
                     None => continue,
+                    value => value,
                 },
-                Change::Gone(entry) => (entry.key.clone(), None),
             };
+            let value = value.map(|value| match stays {
+                Stay::For(ttl) => value.with_ttl(ttl),
+                _ => value,
+            });
+            let key = entry.key.clone();
             let precondition = match change {
                 // It may have come to its end in one place and not yet in the other.
-                Change::New(entry) | Change::Other(entry) | Change::Gone(entry) if entry.expires() => Precondition::Any,
+                _ if entry.expires() || stays != Stay::Always => Precondition::Any,
                 Change::New(_) => Precondition::Absent,
                 Change::Other(_) | Change::Gone(_) => Precondition::Exists,
             };
@@ -102,6 +112,14 @@ impl<A: Send + Sync + 'static> Snapshot<A> {
         Ok(writes)
     }
 
+    /// The entries of either state whose key the other has not.
+    pub fn in_one_of<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a Arc<Entry<A>>> {
+        self.changes_since(Some(other)).filter_map(|change| match change {
+            Change::New(entry) | Change::Gone(entry) => Some(entry),
+            Change::Other(_) => None,
+        })
+    }
+
     /// Two walks in the order of keys, side by side.
     fn changes_since<'a>(&'a self, before: Option<&'a Self>) -> impl Iterator<Item = Change<'a, A>> {
         let mut old = before.into_iter().flat_map(|state| state.range("", None)).peekable();
@@ -115,8 +133,8 @@ impl<A: Send + Sync + 'static> Snapshot<A> {
                     (Some(old), Some(new)) => old.key.cmp(&new.key),
                 };
                 match order {
-                    Ordering::Less => return old.next().map(|entry| Change::Gone(entry)),
-                    Ordering::Greater => return new.next().map(|entry| Change::New(entry)),
+                    Ordering::Less => return old.next().map(Change::Gone),
+                    Ordering::Greater => return new.next().map(Change::New),
                     Ordering::Equal => {
                         let known = old.next().map(|entry| entry.revision);
                         if let Some(entry) = new.next().filter(|entry| Some(entry.revision) != known) {
@@ -131,9 +149,9 @@ impl<A: Send + Sync + 'static> Snapshot<A> {
 
 /// A step from one state to another.
 enum Change<'a, A> {
-    New(&'a Entry<A>),
-    Other(&'a Entry<A>),
-    Gone(&'a Entry<A>),
+    New(&'a Arc<Entry<A>>),
+    Other(&'a Arc<Entry<A>>),
+    Gone(&'a Arc<Entry<A>>),
 }
 
 impl<A> Entry<A> {

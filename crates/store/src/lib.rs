@@ -41,7 +41,7 @@ pub use backend::Pause;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use copy::Stay;
 pub use entry::{Entry, Event, EventKind, NewValue, Precondition, Revision};
-pub use error::{BarrierError, CompactError, OpenError, PastError, ReadError, WatchError, WriteError};
+pub use error::{BarrierError, CompactError, OpenError, PastError, ReadError, WatchError, WriteError, chain};
 pub use index::{Snapshot, Totals};
 pub use narrow::Narrow;
 pub use options::{Options, resource_of};

@@ -176,7 +176,7 @@ impl<A: Send + Sync + 'static> Store<A> {
     /// event after it may have been dropped; a quiet resource can be
     /// resumed from before [`Store::compact_revision`].
     pub fn watch(&self, prefix: &str, after: Revision) -> Result<Watch<A>, ReadError> {
-        let shared = self.backend().shared.clone();
+        let shared = self.shared();
         let ring = shared.rings.of(prefix);
         let cursor = ring.cursor(after).map_err(|oldest| ReadError::Compacted { oldest })?;
         Ok(Watch::new(shared, ring, prefix, cursor, after))
@@ -184,7 +184,7 @@ impl<A: Send + Sync + 'static> Store<A> {
 
     /// The same of a part of one resource, which `prefix` must lie in. Costs a watcher nothing while others write to the rest of it.
     pub fn watch_narrow(&self, prefix: &str, narrow: Narrow<'_>, after: Revision) -> Result<Watch<A>, ReadError> {
-        let shared = self.backend().shared.clone();
+        let shared = self.shared();
         let found = shared.rings.of(prefix).narrow(narrow, shared.options.layout(), after);
         let (ring, cursor) = found.map_err(|oldest| ReadError::Compacted { oldest })?;
         Ok(Watch::new(shared, ring, prefix, cursor, after))

@@ -1,7 +1,7 @@
 //! Two servers on one etcd are one cluster, and stay one while servers and etcd come and go.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::harness::{Cluster, Kubectl, NODE_ADDRESS, Part, succeed, wait};
@@ -38,11 +38,15 @@ fn kubectl<'a>(cluster: &'a Cluster, kubeconfig: PathBuf) -> Kubectl<'a> {
     Kubectl::new(cluster, &[Path::new(env!("CARGO_BIN_EXE_canopus")), Path::new("kubectl")], kubeconfig)
 }
 
+fn etcdctl(cluster: &Cluster, arguments: &[&str]) -> Command {
+    let mut etcdctl = cluster.on_node("etcdctl");
+    etcdctl.env("ETCDCTL_API", "3").args(["--endpoints", ETCD]).args(arguments);
+    etcdctl
+}
+
 /// A value as etcd has it.
 fn kept(cluster: &Cluster, key: &str) -> Vec<u8> {
-    let mut etcdctl = cluster.on_node("etcdctl");
-    let output = etcdctl.env("ETCDCTL_API", "3").args(["--endpoints", ETCD, "get", "--print-value-only", key]).output();
-    output.unwrap().stdout
+    etcdctl(cluster, &["get", "--print-value-only", key]).output().unwrap().stdout
 }
 
 #[test]
@@ -171,23 +175,39 @@ fn a_cluster_at_rest_moves_to_etcd_and_back() {
     drop(on_etcd);
 
     // What nobody can read is not carried on as if it were an object.
-    let etcdctl = |arguments: &[&str]| {
-        succeed(cluster.on_node("etcdctl").env("ETCDCTL_API", "3").args(["--endpoints", ETCD]).args(arguments));
-    };
     let odd = "/registry/configmaps/default/odd";
-    etcdctl(&["put", odd, "{\"kind\":"]);
+    succeed(&mut etcdctl(&cluster, &["put", odd, "{\"kind\":"]));
     let (moved, said) = migrate(&cluster, &["--to", "embedded"]);
     assert!(!moved && said.contains(&format!("the value of {odd} in etcd cannot be read")), "{said}");
-    etcdctl(&["del", odd]);
+    succeed(&mut etcdctl(&cluster, &["del", odd]));
 
+    let mark = cluster.root().join("store/moved");
+    let led_there: serde_json::Value = serde_json::from_slice(&std::fs::read(&mark).unwrap()).unwrap();
     let (moved, said) = migrate(&cluster, &["--to", "embedded"]);
     assert!(moved && said.contains("without --etcd-servers"), "{said}");
+    assert!(!mark.exists());
+    // Killed before it could take the mark off: only in the folder of that very move the objects are looked for.
+    let there = kept(&cluster, "/registry/canopus/moved");
+    let there = String::from_utf8_lossy(&there);
+    let name = there.split(|c: char| !c.is_ascii_hexdigit() && c != '-').find(|part| part.len() == 36);
+    let name = name.expect("it names the move");
+    let marked = |back: &str| {
+        let mut led_there = led_there.clone();
+        led_there["back"] = back.into();
+        std::fs::write(&mark, led_there.to_string()).unwrap();
+    };
+    marked("another");
+    let mut refused = embedded(&cluster);
+    assert!(!refused.0.wait().unwrap().success());
+    marked(name);
+
     let mut refused = server(&cluster, cluster.root(), "6443", NODE_ADDRESS, &[]);
     assert!(!refused.0.wait().unwrap().success());
     let log = std::fs::read_to_string(cluster.root().join("server-6443.log")).unwrap();
     assert!(log.contains("start without --etcd-servers"), "{log}");
     let again = embedded(&cluster);
     assert!(wait(is_ready));
+    assert!(!mark.exists());
     assert_eq!(version_of(&client, "added"), second);
     client.ok(&["create", "configmap", "last", "--from-literal=k=v"]);
     assert!(version_of(&client, "last") > second);
@@ -256,15 +276,12 @@ fn a_cluster_in_use_moves_to_etcd_and_back() {
     let other = "/registry/masterleases/198.51.100.9";
     let value =
         r#"{"kind":"Endpoints","apiVersion":"v1","metadata":{},"subsets":[{"addresses":[{"ip":"198.51.100.9"}]}]}"#;
-    let etcdctl = |arguments: &[&str]| {
-        succeed(cluster.on_node("etcdctl").env("ETCDCTL_API", "3").args(["--endpoints", ETCD]).args(arguments));
-    };
-    etcdctl(&["put", other, value]);
+    succeed(&mut etcdctl(&cluster, &["put", other, value]));
     client.until(&["get", "endpoints", "kubernetes", "-o", "yaml"], |found| found.contains("198.51.100.9"));
     let (moved, said) = migrate(&cluster, &["--to", "embedded"]);
     assert!(!moved && said.contains("other servers use this etcd too (198.51.100.9)"), "{said}");
     controllers_work("still-on-etcd");
-    etcdctl(&["del", other]);
+    succeed(&mut etcdctl(&cluster, &["del", other]));
 
     move_on("back", &["--to", "embedded"]);
     controllers_work("in-files");

@@ -3,7 +3,6 @@
 //! A POST begins it and is answered at once; a GET tells how far it is. Who may do this may do everything: the paths are of no
 //! resource, and no default role but `cluster-admin` has them.
 
-use std::error::Error;
 use std::sync::Arc;
 
 use http::{Method, StatusCode};
@@ -83,9 +82,7 @@ async fn begin(server: &Arc<Server>, body: Body) -> Result<(), Status> {
     let server = server.clone();
     tokio::spawn(async move {
         if let Err(error) = run(&server, to).await {
-            let causes = std::iter::successors(Some(&error as &dyn Error), |&error| error.source());
-            let reason = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
-            server.moving.tell(Progress::Failed { reason });
+            server.moving.tell(Progress::Failed { reason: store::chain(&error) });
         }
     });
     Ok(())

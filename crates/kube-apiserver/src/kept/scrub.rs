@@ -7,8 +7,8 @@ use std::time::Duration;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use store::Store;
 use store::journal::scrub::{Scrubbed, scrub};
+use store::{Store, chain};
 use tokio_util::sync::CancellationToken;
 
 use crate::registry::Attrs;
@@ -117,12 +117,6 @@ async fn look(
         tracing::debug!(files = found.files, bytes = found.bytes, "the store's files were checked");
     }
     Ok(found)
-}
-
-/// An error with all that led to it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let sources = std::iter::successors(error.source(), |error| error.source());
-    sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(10);
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// All keys of an etcd.
-pub(super) const ALL: &[u8] = b"\0";
+const ALL: &[u8] = b"\0";
 
 pub(super) struct Feed<A> {
     etcd: EtcdOptions,
@@ -51,10 +51,10 @@ pub(super) struct Feed<A> {
 type Parts<A> = (Arc<Shared<A>>, Arc<Client>, Arc<Waiters>, Arc<Values>);
 
 /// A watch and the way to ask for its progress.
-struct Stream {
+pub(super) struct Stream {
     requests: mpsc::Sender<WatchRequest>,
-    responses: Streaming<WatchResponse>,
-    reports_progress: bool,
+    pub responses: Streaming<WatchResponse>,
+    pub reports_progress: bool,
 }
 
 impl<A: Send + Sync + 'static> Feed<A> {
@@ -202,9 +202,19 @@ impl Stream {
         reports_progress: bool,
     ) -> Result<Self, String> {
         let (key, range_end) = values.range();
-        let (key, range_end) =
-            if reports_progress { (key, range_end) } else { (Bytes::from_static(ALL), Bytes::from_static(ALL)) };
-        let create = WatchCreateRequest { key, range_end, start_revision, fragment: true };
+        Self::of(connection, WatchCreateRequest { key, range_end, start_revision, fragment: true }, reports_progress)
+            .await
+    }
+
+    /// The watch that is asked for, or one of all keys where etcd does not say reliably how far it is.
+    pub async fn of(
+        connection: &Connection,
+        create: WatchCreateRequest,
+        reports_progress: bool,
+    ) -> Result<Self, String> {
+        let all = || Bytes::from_static(ALL);
+        let create =
+            if reports_progress { create } else { WatchCreateRequest { key: all(), range_end: all(), ..create } };
         let (requests, responses) = Self::begin(connection, create).await?;
         Ok(Self { requests, responses, reports_progress })
     }
@@ -223,7 +233,7 @@ impl Stream {
     }
 
     /// The oldest revision that etcd has, given one that it no longer has: a watch from there is refused with it.
-    async fn oldest(connection: &Connection, key: Bytes, compacted: Revision) -> Result<Revision, String> {
+    pub async fn oldest(connection: &Connection, key: Bytes, compacted: Revision) -> Result<Revision, String> {
         let create = WatchCreateRequest { key, start_revision: compacted, ..WatchCreateRequest::default() };
         let (_requests, mut responses) = Self::begin(connection, create).await?;
         let refused = async {
@@ -238,7 +248,7 @@ impl Stream {
         refused.map_err(|_| "context deadline exceeded".to_owned())?
     }
 
-    async fn ask(&self) -> Result<(), String> {
+    pub async fn ask(&self) -> Result<(), String> {
         let ask = RequestUnion::ProgressRequest(WatchProgressRequest {});
         let sent = self.requests.send(WatchRequest { request_union: Some(ask) }).await;
         sent.map_err(|_| "the watch ended".to_owned())

@@ -8,9 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tonic::Code;
 
-use super::api::RangeRequest;
+use super::api::{RangeRequest, RangeResponse};
 use super::client::{Connection, READ_TIMEOUT, reason};
-use super::form::Values;
+use super::form::{Sealed, Values};
 use crate::Revision;
 use crate::index::{Index, Published};
 use crate::options::Layout;
@@ -27,6 +27,12 @@ pub(super) enum LoadError {
     /// etcd no longer has the revision.
     Compacted,
     Failed(String),
+}
+
+impl From<Sealed> for LoadError {
+    fn from(Sealed(reason): Sealed) -> Self {
+        Self::Failed(reason)
+    }
 }
 
 /// etcd's revision, by a quorum.
@@ -51,22 +57,40 @@ pub(super) async fn state<A>(
     layout: Layout,
     revision: Revision,
 ) -> Result<Published<A>, LoadError> {
+    let read = |request| {
+        let mut kv = connection.kv();
+        async move {
+            match tokio::time::timeout(PAGE_TIMEOUT, kv.range(request)).await {
+                Ok(Ok(page)) => Ok(page.into_inner()),
+                Ok(Err(status)) if status.code() == Code::OutOfRange => Err(LoadError::Compacted),
+                Ok(Err(status)) => Err(LoadError::Failed(reason(&status))),
+                Err(_) => Err(LoadError::Failed("etcdserver: request timed out".to_owned())),
+            }
+        }
+    };
+    pages(values, values.range(), layout, revision, read).await
+}
+
+/// The keys of a range as they were at a revision, by as many calls of `read` as there are pages.
+pub(super) async fn pages<A, E, F>(
+    values: &Values,
+    (mut key, range_end): (Bytes, Bytes),
+    layout: Layout,
+    revision: Revision,
+    read: impl Fn(RangeRequest) -> F,
+) -> Result<Published<A>, E>
+where
+    E: From<Sealed>,
+    F: Future<Output = Result<RangeResponse, E>>,
+{
     let mut index = Index::new(layout);
-    let (mut key, range_end) = values.range();
-    let mut kv = connection.kv();
     loop {
         let request =
             RangeRequest { key, range_end: range_end.clone(), limit: PAGE, revision, ..RangeRequest::default() };
-        let answer = tokio::time::timeout(PAGE_TIMEOUT, kv.range(request)).await;
-        let page = match answer {
-            Ok(Ok(page)) => page.into_inner(),
-            Ok(Err(status)) if status.code() == Code::OutOfRange => return Err(LoadError::Compacted),
-            Ok(Err(status)) => return Err(LoadError::Failed(reason(&status))),
-            Err(_) => return Err(LoadError::Failed("etcdserver: request timed out".to_owned())),
-        };
+        let page = read(request).await?;
         for kv in &page.kvs {
             if let Some(key) = values.key(&kv.key) {
-                index.insert(values.open(key, kv).map_err(|sealed| LoadError::Failed(sealed.0))?);
+                index.insert(values.open(key, kv)?);
             }
         }
         let last = match page.kvs.last() {

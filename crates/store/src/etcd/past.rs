@@ -5,26 +5,20 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, interval, timeout_at};
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Streaming};
+use tonic::Code;
 
 use super::api::event::EventType;
-use super::api::watch_request::RequestUnion;
-use super::api::{
-    KeyValue, RangeRequest, RangeResponse, StatusRequest, WatchCreateRequest, WatchProgressRequest, WatchRequest,
-    WatchResponse,
-};
+use super::api::{KeyValue, RangeRequest, RangeResponse, StatusRequest, WatchCreateRequest, WatchResponse};
 use super::client::{CALL_TIMEOUT, CallError, Client, Connection, Repeat, reason};
-use super::feed::{ALL, ASK_EVERY, reports_progress};
-use super::form::Values;
-use crate::index::{Index, Published};
+use super::feed::{ASK_EVERY, Stream, reports_progress};
+use super::form::{Sealed, Values};
+use super::load;
+use crate::index::Published;
 use crate::journal::JournalError;
 use crate::options::Layout;
 use crate::{Entry, EventKind, PastError, ReadError, Revision};
 
-const PAGE: i64 = 1000;
 /// How long all versions of a key may take.
 const VERSIONS_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
 
@@ -50,29 +44,9 @@ impl Remote {
 
     /// The keys with a prefix at a revision.
     pub fn state<A>(&self, prefix: &str, revision: Revision, layout: Layout) -> Result<Published<A>, PastError> {
-        self.runtime.block_on(async {
-            let mut index = Index::new(layout);
-            let (mut key, range_end) = self.values.range_of(prefix);
-            loop {
-                let request = RangeRequest {
-                    key,
-                    range_end: range_end.clone(),
-                    limit: PAGE,
-                    revision,
-                    ..RangeRequest::default()
-                };
-                let page = self.range(request).await?;
-                for kv in &page.kvs {
-                    if let Some(key) = self.values.key(&kv.key) {
-                        index.insert(self.open(key, kv)?);
-                    }
-                }
-                match page.kvs.last() {
-                    Some(last) if page.more => key = [&last.key[..], &[0]].concat().into(),
-                    _ => return Ok(Published { index, revision }),
-                }
-            }
-        })
+        let range = self.values.range_of(prefix);
+        let read = |request| self.range(request);
+        self.runtime.block_on(load::pages(&self.values, range, layout, revision, read))
     }
 
     /// The newest versions of a key up to a revision, oldest first.
@@ -118,7 +92,7 @@ impl Remote {
     }
 
     fn open<A>(&self, key: Arc<str>, kv: &KeyValue) -> Result<Arc<Entry<A>>, PastError> {
-        self.values.open(key, kv).map_err(|sealed| failed(sealed.0))
+        Ok(self.values.open(key, kv)?)
     }
 
     async fn range(&self, request: RangeRequest) -> Result<RangeResponse, PastError> {
@@ -134,19 +108,9 @@ impl Remote {
         }
     }
 
-    /// The oldest revision that etcd has, given one that it no longer has: a watch from there is refused with it.
     async fn oldest_after(&self, compacted: Revision) -> Result<Revision, PastError> {
-        let deadline = Instant::now() + CALL_TIMEOUT;
-        let look = async {
-            let mut watch = Follow::begin(&self.client, &self.values.range().0, compacted, deadline).await?;
-            loop {
-                match watch.next().await {
-                    Err(PastError::Read(ReadError::Compacted { oldest })) => return Ok(oldest),
-                    result => drop(result?),
-                }
-            }
-        };
-        timeout_at(deadline, look).await.map_err(|_| failed("context deadline exceeded".to_owned()))?
+        let (connection, _) = member(&self.client, Instant::now() + CALL_TIMEOUT).await?;
+        Stream::oldest(&connection, self.values.range().0, compacted).await.map_err(failed)
     }
 
     async fn find_oldest(&self) -> Result<Revision, PastError> {
@@ -160,11 +124,18 @@ impl Remote {
     }
 }
 
-/// The events of one key from a revision on, or of all keys where etcd does not say reliably how far it is (see feed.rs).
+/// A member that answers, and whether it says reliably how far it is.
+async fn member(client: &Client, deadline: Instant) -> Result<(Connection, bool), PastError> {
+    let status = |connection: Connection| async move {
+        let status = connection.maintenance().status(StatusRequest {}).await?;
+        Ok(status.map(|status| (connection, reports_progress(&status.version))))
+    };
+    client.call(Repeat::Read, deadline, status).await.map_err(refused)
+}
+
+/// The events of one key from a revision on, and perhaps those of others (see feed.rs).
 struct Follow {
-    requests: mpsc::Sender<WatchRequest>,
-    responses: Streaming<WatchResponse>,
-    reports_progress: bool,
+    stream: Stream,
     ask: Interval,
 }
 
@@ -175,32 +146,17 @@ impl Follow {
         start_revision: Revision,
         deadline: Instant,
     ) -> Result<Self, PastError> {
-        let status = |connection: Connection| async move { connection.maintenance().status(StatusRequest {}).await };
-        let status = client.call(Repeat::Read, deadline, status).await.map_err(refused)?;
-        let reports_progress = reports_progress(&status.version);
-        let all = || Bytes::from_static(ALL);
-        let (key, range_end) = if reports_progress { (key.clone(), Bytes::new()) } else { (all(), all()) };
-        let create = WatchCreateRequest { key, range_end, start_revision, fragment: false };
-        let (requests, queue) = mpsc::channel(4);
-        let create = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
-        requests.send(create).await.map_err(|_| ended())?;
-        let queue = parking_lot::Mutex::new(Some(queue));
-        let watch = |connection: Connection| {
-            let queue = queue.lock().take();
-            async move {
-                let queue = queue.ok_or_else(|| tonic::Status::unavailable("the connection to etcd went"))?;
-                connection.watch().watch(ReceiverStream::new(queue)).await
-            }
-        };
-        let responses = client.call(Repeat::Once, deadline, watch).await.map_err(refused)?;
-        Ok(Self { requests, responses, reports_progress, ask: interval(ASK_EVERY) })
+        let (connection, reports_progress) = member(client, deadline).await?;
+        let create = WatchCreateRequest { key: key.clone(), start_revision, ..WatchCreateRequest::default() };
+        let stream = Stream::of(&connection, create, reports_progress).await.map_err(failed)?;
+        Ok(Self { stream, ask: interval(ASK_EVERY) })
     }
 
     async fn next(&mut self) -> Result<WatchResponse, PastError> {
         loop {
             tokio::select! {
                 biased;
-                response = self.responses.message() => {
+                response = self.stream.responses.message() => {
                     let response = response.map_err(|status| failed(reason(&status)))?.ok_or_else(ended)?;
                     return match (response.canceled, response.compact_revision) {
                         (false, _) => Ok(response),
@@ -208,18 +164,14 @@ impl Follow {
                         (true, oldest) => Err(ReadError::Compacted { oldest }.into()),
                     };
                 }
-                _ = self.ask.tick(), if self.reports_progress => {
-                    let ask = RequestUnion::ProgressRequest(WatchProgressRequest {});
-                    let ask = WatchRequest { request_union: Some(ask) };
-                    self.requests.send(ask).await.map_err(|_| ended())?;
-                }
+                _ = self.ask.tick(), if self.stream.reports_progress => self.stream.ask().await.map_err(failed)?,
             }
         }
     }
 
     /// How far etcd has told everything, as far as this response says.
     fn progress(&self, response: &WatchResponse) -> Revision {
-        let is_progress = self.reports_progress && response.events.is_empty() && !response.created;
+        let is_progress = self.stream.reports_progress && response.events.is_empty() && !response.created;
         if is_progress { response.header.as_ref().map_or(0, |header| header.revision) } else { 0 }
     }
 }
@@ -227,6 +179,12 @@ impl Follow {
 /// The last state with the deletion's revision.
 fn deleted<A>(last: &Entry<A>, revision: Revision) -> Arc<Entry<A>> {
     Entry::new(last.key.clone(), last.create_revision, revision, last.value_at(revision), last.meta)
+}
+
+impl From<Sealed> for PastError {
+    fn from(Sealed(reason): Sealed) -> Self {
+        failed(reason)
+    }
 }
 
 fn refused(error: CallError) -> PastError {

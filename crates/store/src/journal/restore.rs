@@ -9,7 +9,7 @@ use crate::journal::disk::{Disk, Folder};
 use crate::journal::wal::{WalOptions, begin_segment};
 use crate::journal::{JournalError, Record, SnapshotSink as _, segment, snapshot};
 
-/// Begins a log in a folder, which must be empty or not there, with a state at `revision`; history before it is not
+/// Begins a log in a folder, which must have none and need not be there, with a state at `revision`; history before it is not
 /// promised. The entries come in the order of their keys, and none is newer than `revision`.
 pub fn restore<'r>(
     folder: &Path,
@@ -20,9 +20,10 @@ pub fn restore<'r>(
     let doing = "restore the store";
     let failed = |source| JournalError::Failed { doing, source };
     let disk: Arc<dyn Disk> = Arc::new(Folder::open(folder)?);
-    // The lock's own file has just been made.
-    if disk.list().map_err(failed)?.iter().any(|name| name != "lock") {
-        return Err(failed(io::Error::new(io::ErrorKind::AlreadyExists, "the folder is not empty")));
+    let is_of_a_log =
+        |name: &String| segment::number(name).is_some() || snapshot::revision(name).is_some() || snapshot::spare(name);
+    if disk.list().map_err(failed)?.iter().any(is_of_a_log) {
+        return Err(failed(io::Error::new(io::ErrorKind::AlreadyExists, "the folder has a log already")));
     }
     let store_id = disk.unique();
     let number = 1;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{TestStore, memory, value};
-use crate::{Precondition, ReadError, Revision, WatchError};
+use crate::{Precondition, ReadError, Revision, Stay, WatchError};
 
 async fn put(store: &TestStore, key: &str, text: &str) -> Revision {
     store.put(key, value(text), Precondition::Any).await.expect("written").revision
@@ -27,7 +27,7 @@ async fn what_is_begun_in_a_pause_goes_to_the_next_place() {
     let (writer, waiter) = (store.clone(), store.clone());
     let writing = tokio::spawn(async move { put(&writer, "/registry/things/b", "2").await });
     let waiting = tokio::spawn(async move { waiter.wait_for(first + 1).await });
-    pause.snapshot().copy_to(None, &next).await.expect("copied");
+    pause.snapshot().copy_to(None, &next, |_| Stay::Always).await.expect("copied");
     assert_eq!(store.revision(), first, "the writer waits");
     let copied = next.revision();
     pause.go_on_with(next.clone()).await;
@@ -95,9 +95,9 @@ async fn no_write_is_lost_between_two_places_and_revisions_only_rise() {
             next.raise("/registry/scratch", &value(""), store.revision() + 4000).await.expect("raised");
         }
         let copied = store.snapshot();
-        copied.copy_to(None, &next).await.expect("copied");
+        copied.copy_to(None, &next, |_| Stay::Always).await.expect("copied");
         let pause = store.pause().await;
-        pause.snapshot().copy_to(Some(&copied), &next).await.expect("copied");
+        pause.snapshot().copy_to(Some(&copied), &next, |_| Stay::Always).await.expect("copied");
         assert!(next.revision() > pause.snapshot().revision());
         pause.go_on_with(next).await;
     }

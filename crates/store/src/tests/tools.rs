@@ -92,7 +92,7 @@ async fn a_restored_folder_goes_on_at_the_revision_given() {
     restore(other.path(), WalOptions::default(), revision, state.records()).expect("restored");
     let error =
         restore(other.path(), WalOptions::default(), revision, state.records()).expect_err("it is there already");
-    assert!(std::error::Error::source(&error).expect("a reason").to_string().contains("not empty"));
+    assert!(std::error::Error::source(&error).expect("a reason").to_string().contains("has a log already"));
     let restored = open(other.path());
     assert_eq!(of_store(&restored), before);
     assert_eq!(restored.revision(), revision);

@@ -16,6 +16,7 @@ use object_store::client::{
     ClientConfigKey, ClientOptions, HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody,
     HttpResponse, HttpResponseBody, HttpService,
 };
+use store::chain;
 use tokio::time::timeout;
 use tokio_stream::StreamExt as _;
 
@@ -83,14 +84,4 @@ impl HttpService for Http {
 
 fn too_late() -> HttpError {
     HttpError::new(HttpErrorKind::Timeout, io::Error::from(io::ErrorKind::TimedOut))
-}
-
-/// An error with all that is below it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let (mut text, mut below) = (error.to_string(), error.source());
-    while let Some(error) = below {
-        text.push_str(&format!(": {error}"));
-        below = error.source();
-    }
-    text
 }

@@ -30,7 +30,7 @@ async fn a_state_goes_to_etcd_and_back_and_revisions_only_rise() {
     etcd.raise(SCRATCH, &text(""), state.revision()).await.expect("raised");
     assert!(etcd.revision() >= state.revision());
     assert_eq!(etcd.snapshot().totals().entries, 0, "what it was raised with is gone");
-    state.copy_to(None, &etcd).await.expect("copied");
+    state.copy_to(None, &etcd, |_| Stay::Always).await.expect("copied");
     let there = etcd.snapshot();
     assert_eq!(there.totals().entries, 71);
     for entry in there.range("", None) {
@@ -41,7 +41,7 @@ async fn a_state_goes_to_etcd_and_back_and_revisions_only_rise() {
         assert!(entry.value.ends_with(format!("@{}", entry.revision).as_bytes()));
     }
     // A second time it is refused: what is there is nobody's to overwrite.
-    state.copy_to(None, &etcd).await.expect_err("they are there");
+    state.copy_to(None, &etcd, |_| Stay::Always).await.expect_err("they are there");
 
     let now = 1_700_000_000;
     let stay = |key: &str| match key {
@@ -49,7 +49,7 @@ async fn a_state_goes_to_etcd_and_back_and_revisions_only_rise() {
         "/registry/events/e" => Stay::For(Duration::from_secs(60)),
         _ => Stay::Always,
     };
-    there.save(&back.path().join("store"), WalOptions::default(), None, now, stay).expect("saved");
+    there.save(&back.path().join("store"), there.revision(), WalOptions::default(), None, now, stay).expect("saved");
     let returned = files(&back.path().join("store"));
     assert_eq!(returned.revision(), there.revision());
     let kept = returned.snapshot();
@@ -77,12 +77,12 @@ async fn a_store_in_use_goes_to_etcd_and_back() {
     let moved = store.moved(false);
     let copied = store.snapshot();
     etcd.raise(SCRATCH, &text(""), copied.revision() + 1000).await.expect("raised");
-    copied.copy_to(None, &etcd).await.expect("copied");
+    copied.copy_to(None, &etcd, |_| Stay::Always).await.expect("copied");
     store.delete("/registry/things/1", text("1@"), Precondition::Any).await.expect("deleted");
     store.put("/registry/things/2", text("2@"), Precondition::Any).await.expect("changed");
     store.put("/registry/things/new", text("2@"), Precondition::Any).await.expect("made");
     let pause = store.pause().await;
-    assert_eq!(pause.snapshot().copy_to(Some(&copied), &etcd).await.expect("copied"), 3);
+    assert_eq!(pause.snapshot().copy_to(Some(&copied), &etcd, |_| Stay::Always).await.expect("copied"), 3);
     pause.go_on_with(etcd).await;
     moved.await;
     assert!(store.is_shared());
@@ -103,16 +103,37 @@ async fn a_store_in_use_goes_to_etcd_and_back() {
         }
     });
     let moved = store.moved(true);
+    let (copied, folder) = (store.snapshot(), back.path().join("store"));
+    let above = copied.revision() + 1000;
+    let stay = |key: &str| match key {
+        "/registry/things/left" => Stay::Not,
+        "/registry/things/event" => Stay::For(Duration::from_secs(3600)),
+        _ => Stay::Always,
+    };
+    copied.save(&folder, above, WalOptions::default(), None, 0, stay).expect("saved");
+    let files = files(&folder);
+    // Meanwhile it is written to.
+    let untouched = store.get("/registry/things/4").expect("it is there");
+    store.put("/registry/things/left", text("1@"), Precondition::Any).await.expect("written");
+    store.put("/registry/things/event", text("1@"), Precondition::Any).await.expect("written");
+    store.put("/registry/things/3", text("4@"), Precondition::Revision(write.revision)).await.expect("written");
+    store.delete("/registry/things/2", text("2@"), Precondition::Exists).await.expect("deleted");
     let pause = store.pause().await;
     store.barrier().await.expect("etcd is there");
-    let state = pause.snapshot();
-    let folder = back.path().join("store");
-    state.save(&folder, WalOptions::default(), None, 0, |_| Stay::Always).expect("saved");
-    pause.go_on_with(files(&folder)).await;
+    let last = pause.snapshot();
+    assert_eq!(last.copy_to(Some(&copied), &files, stay).await.expect("copied"), 3);
+    let lost: Vec<_> = last.in_one_of(&files.snapshot()).map(|entry| entry.key.to_string()).collect();
+    assert_eq!(lost, ["/registry/things/left"]);
+    pause.go_on_with(files).await;
     moved.await;
     reading.await.expect("no panic");
     assert!(!store.is_shared());
-    assert_eq!(store.revision(), state.revision(), "files go on where etcd was");
-    let next = store.put("/registry/things/3", text("4@"), Precondition::Revision(write.revision)).await;
-    assert_eq!(next.expect("versions are what they were").revision, state.revision() + 1);
+    assert_eq!(store.revision(), above + 3, "files go on beyond where etcd was");
+    assert!(store.get("/registry/things/event").expect("it is there").expires());
+    assert!(store.get("/registry/things/2").is_none());
+    let changed = store.get("/registry/things/3").expect("it is there");
+    assert!(changed.value.starts_with(b"4@") && changed.revision > last.revision());
+    // What nobody touched is what it was.
+    let next = store.put("/registry/things/4", text("5@"), Precondition::Revision(untouched.revision)).await;
+    assert_eq!(next.expect("versions are what they were").revision, above + 4);
 }
