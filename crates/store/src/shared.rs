@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::{Notify, watch};
 
-use crate::history::History;
+use crate::history::{Dropped, History};
 use crate::index::Published;
 use crate::past::PastReads;
 use crate::ring::{Ring, Rings};
@@ -65,13 +65,17 @@ pub(crate) enum Work<A> {
     End,
 }
 
-/// Rings with new events. Whoever has to answer writers does that first and drops this then: there may be a thousand watchers,
-/// and they run beside the writers' next step.
-pub(crate) struct Touched<A>(Vec<Arc<Ring<A>>>);
+/// Rings with new events, and what nobody but old readers sees any more. Whoever has to answer writers does that first and drops this
+/// then: there may be a thousand watchers and as many nodes of the old index, and writers take their next step meanwhile.
+pub(crate) struct Touched<A> {
+    rings: Vec<Arc<Ring<A>>>,
+    _before: Arc<Published<A>>,
+    _dropped: Dropped<A>,
+}
 
 impl<A> Drop for Touched<A> {
     fn drop(&mut self) {
-        self.0.iter().for_each(|ring| ring.changed.notify_waiters());
+        self.rings.iter().for_each(|ring| ring.changed.notify_waiters());
     }
 }
 
@@ -134,23 +138,24 @@ impl<A: Send + Sync + 'static> Shared<A> {
     pub fn publish(&self, events: &[Arc<Event<A>>], after: Published<A>, compact: Option<Revision>) -> Touched<A> {
         let revision = after.revision;
         let after = Arc::new(after);
-        let (dropped, compacted) = {
+        let (before, dropped, compacted) = {
             let mut history = self.history.lock();
+            let before = history.present.clone();
             if !events.is_empty() {
                 history.push(events, after.clone(), self.options.clock.monotonic());
                 // Within the lock, so that whoever reads history finds it to reach as far as the published state.
                 self.published.store(after);
             }
-            self.trim_history(&mut history, compact)
+            let (dropped, compacted) = self.trim_history(&mut history, compact);
+            (before, dropped, compacted)
         };
         self.add_expiries(events);
-        let touched = if events.is_empty() { Vec::new() } else { self.rings.push(events) };
+        let rings = if events.is_empty() { Vec::new() } else { self.rings.push(events) };
         self.dispatched.store(revision, Ordering::Release);
         self.rings_follow(compacted, compact);
         self.revisions.send_replace(Reached::Revision(revision));
-        drop(dropped);
         self.watch_quota();
-        Touched(touched)
+        Touched { rings, _before: before, _dropped: dropped }
     }
 
     /// Says so when most of the quota is used, well before writes are refused.
@@ -201,11 +206,10 @@ impl<A: Send + Sync + 'static> Shared<A> {
             self.published.store(state.clone());
             std::mem::replace(&mut *history, History::new(state))
         };
-        let touched = Touched(self.rings.reset(revision));
+        let touched = Touched { rings: self.rings.reset(revision), _before: old.present, _dropped: Dropped::default() };
         self.dispatched.store(revision, Ordering::Release);
         drop(touched);
         self.revisions.send_replace(Reached::Revision(revision));
-        drop(old);
     }
 
     /// Forgets history before a revision because that was asked for.
@@ -224,11 +228,7 @@ impl<A: Send + Sync + 'static> Shared<A> {
         }
     }
 
-    fn trim_history(
-        &self,
-        history: &mut History<A>,
-        compact: Option<Revision>,
-    ) -> (crate::history::Dropped<A>, Option<Revision>) {
+    fn trim_history(&self, history: &mut History<A>, compact: Option<Revision>) -> (Dropped<A>, Option<Revision>) {
         let (keep, bytes_max) = (self.options.history, self.options.history_bytes_max);
         let due = history.due(self.options.clock.monotonic(), keep, bytes_max).max(compact.unwrap_or(0));
         let before = history.compacted;
