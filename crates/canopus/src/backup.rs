@@ -2,6 +2,7 @@
 //! store; and the backups that a server makes by itself.
 
 mod archive;
+mod config;
 mod destination;
 pub mod objects;
 pub mod schedule;
@@ -11,7 +12,7 @@ mod names;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use kube_apiserver::kept;
@@ -21,7 +22,7 @@ use tokio::task::spawn_blocking;
 use crate::cli::{BackupArgs, RestoreArgs};
 use crate::layout::Layout;
 use crate::{kubeconfig, process, run};
-use archive::{Opened, Prepared};
+use archive::{More, Opened, Prepared};
 use destination::{Destination, Settings};
 
 pub async fn backup(arguments: &BackupArgs) -> Result<()> {
@@ -32,7 +33,7 @@ pub async fn backup(arguments: &BackupArgs) -> Result<()> {
         Some(settings) => Some(settings),
         None => kept::moved_to(&layout.store())?,
     };
-    let pki = arguments.include_pki.then(|| layout.pki());
+    let more = More::of(&layout, arguments.include_pki, arguments.include_config)?;
     let mut config = kube_apiserver::Config::new(layout.pki(), None);
     config.encryption_provider_config = arguments.encryption.encryption_provider_config.clone();
     let prepare = move || match etcd {
@@ -40,7 +41,7 @@ pub async fn backup(arguments: &BackupArgs) -> Result<()> {
         // The files are only read, so it does not matter whether a server is writing them.
         None => Prepared::of(&layout),
     };
-    let written = write(prepare, pki, &destination).await?;
+    let written = write(prepare, more, &destination).await?;
     if !destination.is_standard() {
         let Written { objects, revision, bytes } = written;
         eprintln!("{destination}: {objects} objects at revision {revision}, {bytes} bytes");
@@ -56,15 +57,15 @@ pub struct Written {
     pub bytes: u64,
 }
 
-/// Makes a backup of what `prepare` finds, with the certificates and keys of a folder if one is given.
+/// Makes a backup of what `prepare` finds.
 async fn write(
     prepare: impl FnOnce() -> Result<Prepared> + Send + 'static,
-    pki: Option<PathBuf>,
+    more: More,
     destination: &Destination,
 ) -> Result<Written> {
     let packed = spawn_blocking(prepare).await??;
     let (objects, revision) = (packed.objects(), packed.revision());
-    let bytes = destination.write(move |out| packed.write(pki.as_deref(), out)).await?;
+    let bytes = destination.write(move |out| packed.write(&more, out)).await?;
     Ok(Written { objects, revision, bytes })
 }
 
@@ -91,6 +92,13 @@ async fn restore_store(source: &Destination, bump_revision: u64, layout: &Layout
     let Opened { scratch, manifest, state, revision } = source.read(|source| archive::open(source)).await?;
     if manifest.pki {
         ensure!(!layout.pki().exists(), "there are certificates already at {}", layout.pki().display());
+    }
+    let started = config::of(scratch.path(), &manifest)?;
+    if started.is_some() {
+        ensure!(!layout.config().exists(), "there is a configuration already at {}", layout.config().display());
+        copy(&scratch.path().join(config::FOLDER), &layout.config())?;
+    }
+    if manifest.pki {
         copy(&scratch.path().join("pki"), &layout.pki())?;
     }
     let revision = revision.saturating_add(bump_revision);
@@ -101,6 +109,15 @@ async fn restore_store(source: &Destination, bump_revision: u64, layout: &Layout
         manifest.objects,
         layout.root().display()
     );
+    if let Some(started) = started {
+        let here = started.with_files(|flag| layout.config().join(flag));
+        here.write(layout)?;
+        println!(
+            "It was started so, with the files that are in {} now:\n{}",
+            layout.config().display(),
+            here.line(layout)
+        );
+    }
     Ok(())
 }
 

@@ -246,6 +246,9 @@ pub struct BackupArgs {
     /// Also keep the certificates and keys of the cluster, so that it can be restored as the same cluster
     #[arg(long)]
     pub include_pki: bool,
+    /// Also keep the flags that the cluster was started with and the files that they name, encryption keys and tokens among them
+    #[arg(long)]
+    pub include_config: bool,
     #[command(flatten)]
     pub etcd: EtcdFlags,
     #[command(flatten)]

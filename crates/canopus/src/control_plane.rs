@@ -119,7 +119,7 @@ impl ControlPlane {
             let metrics = BackupMetrics::default();
             control_plane.server.metrics.extend(|registry| metrics.register(registry));
             let cluster = plan.name_among_machines()?;
-            tasks.spawn(schedule::run(backups.clone(), cluster, control_plane.server.clone(), layout.pki(), metrics));
+            tasks.spawn(schedule::run(backups.clone(), cluster, control_plane.server.clone(), layout.clone(), metrics));
         }
         Ok(control_plane)
     }

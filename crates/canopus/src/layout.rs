@@ -37,6 +37,16 @@ impl Layout {
         self.root.join("store")
     }
 
+    /// What the cluster was started with last; it stays when the cluster stops.
+    pub fn arguments(&self) -> PathBuf {
+        self.root.join("arguments.json")
+    }
+
+    /// Files that a restored cluster is started with.
+    pub fn config(&self) -> PathBuf {
+        self.root.join("config")
+    }
+
     pub fn kubelet(&self) -> PathBuf {
         self.root.join("kubelet")
     }

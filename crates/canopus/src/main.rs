@@ -2,6 +2,7 @@
 //! `kubelet`, `kube-apiserver`, ...) or as a CNI plugin it is that.
 
 mod addons;
+mod arguments;
 mod backup;
 mod cli;
 mod command_line;

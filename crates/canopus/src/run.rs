@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::arguments::Arguments;
 use crate::cli::{AgentArgs, ClusterArgs, UpArgs};
 use crate::control_plane::{ControlPlane, SHUTDOWN_PATIENCE};
 use crate::layout::Layout;
@@ -23,6 +24,7 @@ pub async fn everything(arguments: &UpArgs) -> Result<()> {
     let cluster = ClusterPlan::of(&arguments.cluster, &layout)?;
     let node = NodePlan::of(&arguments.node, &layout, &cluster.service_cluster_ip_range)?;
     State { cluster: Some(cluster.clone()), node: Some(node.clone()) }.write(&layout)?;
+    Arguments::own()?.write(&layout)?;
     let (mut tasks, shutdown) = (JoinSet::new(), CancellationToken::new());
     let control_plane = ControlPlane::start(&cluster, &layout, &mut tasks, &shutdown).await?;
     let clients = node::Clients {
@@ -40,6 +42,7 @@ pub async fn server(arguments: &ClusterArgs) -> Result<()> {
     let _owner = PidFile::take(&layout)?;
     let cluster = ClusterPlan::of(arguments, &layout)?;
     State { cluster: Some(cluster.clone()), node: None }.write(&layout)?;
+    Arguments::own()?.write(&layout)?;
     let (mut tasks, shutdown) = (JoinSet::new(), CancellationToken::new());
     ControlPlane::start(&cluster, &layout, &mut tasks, &shutdown).await?;
     until_stopped(tasks, shutdown).await

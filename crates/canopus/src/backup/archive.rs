@@ -5,6 +5,7 @@
 //! store/snapshot-...     the state, with the store's own checksums
 //! store/log-...          an empty log after it
 //! pki/...                certificates and keys, if they were asked for
+//! config/...             the flags of the cluster and the files that they name, if they were asked for (config.rs)
 //! ```
 //!
 //! Values that are encrypted at rest are kept so: the restored cluster needs the same encryption configuration.
@@ -12,7 +13,7 @@
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use flate2::Compression;
@@ -24,6 +25,8 @@ use serde::{Deserialize, Serialize};
 use store::journal::inspect::{State, inspect};
 use store::journal::{WalOptions, restore::restore as make_log};
 
+use super::config;
+use crate::arguments::Arguments;
 use crate::cli::RootArgs;
 use crate::layout::Layout;
 use crate::store_files;
@@ -43,12 +46,30 @@ pub struct Manifest {
     created: String,
     canopus: String,
     pub pki: bool,
+    #[serde(default)]
+    pub config: bool,
+}
+
+/// What goes into a backup beside the objects.
+#[derive(Debug, Default)]
+pub struct More {
+    /// The folder of certificates and keys.
+    pub pki: Option<PathBuf>,
+    pub config: Option<Arguments>,
+}
+
+impl More {
+    /// What is asked for of the cluster below a root folder.
+    pub fn of(layout: &Layout, include_pki: bool, include_config: bool) -> Result<Self> {
+        let config = include_config.then(|| Arguments::read(layout)).transpose()?;
+        Ok(Self { pki: include_pki.then(|| layout.pki()), config })
+    }
 }
 
 impl Manifest {
     fn new(revision: u64, objects: usize) -> Self {
         let (created, canopus) = (jiff::Timestamp::now().to_string(), env!("CARGO_PKG_VERSION").to_owned());
-        Self { format: FORMAT, revision, objects, created, canopus, pki: false }
+        Self { format: FORMAT, revision, objects, created, canopus, pki: false, config: false }
     }
 }
 
@@ -93,9 +114,11 @@ impl Prepared {
         self.manifest.revision
     }
 
-    /// Writes the archive, with the certificates and keys of a folder if one is given.
-    pub fn write(mut self, pki: Option<&Path>, out: &mut dyn Write) -> Result<()> {
+    /// Writes the archive.
+    pub fn write(mut self, more: &More, out: &mut dyn Write) -> Result<()> {
+        let More { pki, config } = more;
         self.manifest.pki = pki.is_some();
+        self.manifest.config = config.is_some();
         let mut archive = tar::Builder::new(GzEncoder::new(out, Compression::default()));
         let manifest = serde_json::to_vec_pretty(&self.manifest)?;
         add(&mut archive, MANIFEST, manifest.len() as u64, manifest.as_slice())?;
@@ -103,12 +126,15 @@ impl Prepared {
         if let Some(pki) = pki {
             add_folder(&mut archive, "pki", pki)?;
         }
+        if let Some(config) = config {
+            config::add_to(&mut archive, config)?;
+        }
         archive.into_inner()?.finish()?.flush()?;
         Ok(())
     }
 }
 
-fn add(archive: &mut tar::Builder<impl Write>, name: &str, bytes: u64, source: impl Read) -> Result<()> {
+pub(super) fn add(archive: &mut tar::Builder<impl Write>, name: &str, bytes: u64, source: impl Read) -> Result<()> {
     let mut header = tar::Header::new_gnu();
     header.set_size(bytes);
     header.set_mode(0o600);

@@ -12,10 +12,11 @@ use jiff::{SignedDuration, Timestamp};
 use kube_apiserver::Server;
 use serde::{Deserialize, Serialize};
 
-use super::archive::Prepared;
+use super::archive::{More, Prepared};
 use super::destination::{Destination, Settings};
 use super::metrics::BackupMetrics;
 use super::names::Names;
+use crate::layout::Layout;
 
 /// Between tries of a backup that failed; doubled after each.
 const BACKOFF: SignedDuration = SignedDuration::from_secs(10);
@@ -38,6 +39,9 @@ pub struct ScheduleArgs {
     /// Also keep the certificates and keys of the cluster in them
     #[arg(long)]
     pub backup_include_pki: bool,
+    /// Also keep the flags of the server in them, and the files that they name
+    #[arg(long)]
+    pub backup_include_config: bool,
     /// File of lines such as AWS_ACCESS_KEY_ID=..., over what the environment has of them; read anew for each backup
     #[arg(long, value_name = "FILE")]
     pub backup_credentials_file: Option<PathBuf>,
@@ -56,6 +60,8 @@ pub struct BackupPlan {
     to: PathBuf,
     retention: u32,
     include_pki: bool,
+    #[serde(default)]
+    include_config: bool,
     credentials_file: Option<PathBuf>,
 }
 
@@ -69,6 +75,7 @@ impl BackupPlan {
             to: if is_url { to.clone() } else { std::path::absolute(to)? },
             retention: arguments.backup_retention,
             include_pki: arguments.backup_include_pki,
+            include_config: arguments.backup_include_config,
             credentials_file: arguments.backup_credentials_file.as_deref().map(std::path::absolute).transpose()?,
         };
         ensure!(to.as_os_str() != "-", "--backup-to must be a folder or a URL");
@@ -86,13 +93,13 @@ pub async fn run(
     plan: BackupPlan,
     cluster: String,
     server: Arc<Server>,
-    pki: PathBuf,
+    layout: Layout,
     metrics: BackupMetrics,
 ) -> Result<()> {
     let schedule = Schedule::parse(&plan.schedule).map_err(anyhow::Error::msg).context("--backup-schedule")?;
     let shutdown = server.shutdown.clone();
     let prepare = Arc::new(move || Prepared::of_server(&server));
-    let maker = Maker { names: Names::of(&cluster), plan, prepare, pki, metrics };
+    let maker = Maker { names: Names::of(&cluster), plan, prepare, layout, metrics };
     let zone = TimeZone::system();
     tokio::select! {
         () = shutdown.cancelled() => {}
@@ -165,7 +172,7 @@ struct Maker {
     plan: BackupPlan,
     names: Names,
     prepare: Arc<dyn Fn() -> Result<Prepared> + Send + Sync>,
-    pki: PathBuf,
+    layout: Layout,
     metrics: BackupMetrics,
 }
 
@@ -196,8 +203,9 @@ impl Backups for Maker {
     async fn make(&self, now: Timestamp) -> Result<()> {
         let folder = self.plan.folder()?;
         let place = folder.within(&self.names.at(now));
-        let (prepare, pki) = (self.prepare.clone(), self.plan.include_pki.then(|| self.pki.clone()));
-        let written = super::write(move || prepare(), pki, &place).await?;
+        let prepare = self.prepare.clone();
+        let more = More::of(&self.layout, self.plan.include_pki, self.plan.include_config)?;
+        let written = super::write(move || prepare(), more, &place).await?;
         let super::Written { objects, revision, bytes } = written;
         tracing::info!("made the backup {place}: {objects} objects at revision {revision}, {bytes} bytes");
         self.metrics.made(now, bytes);

@@ -1,6 +1,7 @@
 use super::destination::Destination;
 use super::s3_server::S3Server;
 use super::*;
+use crate::arguments::Arguments;
 use crate::cli::RootArgs;
 use crate::store_files;
 use store::journal::Record;
@@ -30,8 +31,8 @@ pub fn cluster() -> tempfile::TempDir {
 
 async fn taken(cluster: &Path, to: &Destination, include_pki: bool) -> Result<Written> {
     let layout = Layout::new(cluster)?;
-    let pki = include_pki.then(|| layout.pki());
-    write(move || Prepared::of(&layout), pki, to).await
+    let more = More::of(&layout, include_pki, false)?;
+    write(move || Prepared::of(&layout), more, to).await
 }
 
 async fn put_back(cluster: &Path, from: &Destination) -> Result<()> {
@@ -108,4 +109,44 @@ async fn a_backup_goes_into_a_bucket_and_comes_back() {
     let (state, _) = store_files::read(&root(&target)).unwrap();
     assert_eq!(state.get("/registry/configmaps/default/a").unwrap().value, br#"{"kind":"ConfigMap"}"#);
     assert_eq!(fs::read_to_string(target.join("pki/ca.key")).unwrap(), "key");
+}
+
+#[tokio::test]
+async fn the_configuration_comes_back_below_the_new_root_folder_and_nowhere_else() {
+    let (old, new) = (cluster(), tempfile::tempdir().unwrap());
+    let tokens = old.path().join("tokens.csv");
+    fs::write(&tokens, "token,user,1").unwrap();
+    let layout = Layout::new(old.path()).unwrap();
+    let given = format!(r#"["server","--secure-port","7443","--token-auth-file","{}"]"#, tokens.display());
+    Arguments::parse(given.as_bytes()).unwrap().write(&layout).unwrap();
+    let file = Destination::File(new.path().join("backup"));
+    let more = More::of(&layout, false, true).unwrap();
+    let of = layout.clone();
+    write(move || Prepared::of(&of), more, &file).await.unwrap();
+    fs::remove_file(&tokens).unwrap();
+
+    let target = new.path().join("root");
+    put_back(&target, &file).await.unwrap();
+    let kept = target.join("config/token-auth-file");
+    assert_eq!((fs::read_to_string(&kept).unwrap().as_str(), mode(&kept)), ("token,user,1", 0o600));
+    let there = Layout::new(&target).unwrap();
+    let started = Arguments::read(&there).unwrap();
+    let line = format!(
+        "server --root-dir {0} --secure-port 7443 --token-auth-file {0}/config/token-auth-file",
+        target.display()
+    );
+    assert_eq!(started.line(&there), format!("canopus {line}"));
+    assert!(!tokens.exists());
+    // A cluster that was never started, or whose files are gone, has none to keep.
+    assert!(More::of(&Layout::new(&new.path().join("other")).unwrap(), false, true).is_err());
+    let again = Destination::File(new.path().join("again"));
+    let more = More::of(&layout, false, true).unwrap();
+    let error = write(move || Prepared::of(&layout), more, &again).await.unwrap_err();
+    assert!(format!("{error:#}").contains("the file of --token-auth-file"), "{error:#}");
+    // What is there is not written over.
+    let occupied = new.path().join("occupied");
+    fs::create_dir_all(occupied.join("config")).unwrap();
+    let error = put_back(&occupied, &file).await.unwrap_err();
+    assert!(error.to_string().contains("there is a configuration already"), "{error:#}");
+    assert!(!occupied.join("store").exists());
 }

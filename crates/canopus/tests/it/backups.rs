@@ -106,3 +106,46 @@ fn an_overdue_backup_is_made_at_the_start_and_can_be_restored() {
     assert_eq!(client.ok(&["-n", "kept", "get", "configmap", "settings", "-o", "jsonpath={.data.a}"]), "1");
     drop(restored);
 }
+
+#[test]
+fn a_backup_with_the_configuration_starts_the_same_cluster_on_a_bare_machine() {
+    let cluster = Cluster::prepare(&[]);
+    let (old, new) = (cluster.root().join("old"), cluster.root().join("new"));
+    let (encryption, tokens) = (cluster.root().join("encryption.yaml"), cluster.root().join("tokens.csv"));
+    let keys = "keys: [{name: first, secret: AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=}]";
+    let resources = format!("resources: [secrets], providers: [{{secretbox: {{{keys}}}}}]");
+    let text = format!(
+        "{{apiVersion: apiserver.config.k8s.io/v1, kind: EncryptionConfiguration, resources: [{{{resources}}}]}}"
+    );
+    std::fs::write(&encryption, text).unwrap();
+    std::fs::write(&tokens, "a-token,ann,1,system:masters\n").unwrap();
+    let flags =
+        ["--encryption-provider-config", encryption.to_str().unwrap(), "--token-auth-file", tokens.to_str().unwrap()];
+    let first = server(&cluster, &old, &flags);
+    let client = kubectl(&cluster, &old);
+    client.until(&["get", "namespace", "default", "-o", "name"], |name| name.contains("default"));
+    client.ok(&["create", "secret", "generic", "kept", "--from-literal=a=b"]);
+    let archive = cluster.root().join("backup.tar.gz");
+    let take = ["backup", "--include-pki", "--include-config", "--root-dir"];
+    succeed(cluster.canopus().args(take).arg(&old).arg(&archive));
+    drop(first);
+    std::fs::remove_dir_all(&old).unwrap();
+    std::fs::remove_file(&encryption).unwrap();
+    std::fs::remove_file(&tokens).unwrap();
+
+    let restored = cluster.canopus().args(["restore", "--root-dir"]).arg(&new).arg(&archive).output().unwrap();
+    assert!(restored.status.success(), "{}", String::from_utf8_lossy(&restored.stderr));
+    let said = String::from_utf8(restored.stdout).unwrap();
+    let line = said.lines().find_map(|line| line.strip_prefix("canopus server --root-dir ")).expect("how to start it");
+    let words: Vec<&str> = line.split(' ').collect();
+    let [root, _, _, more @ ..] = &words[..] else { panic!("{line}") };
+    assert_eq!(Path::new(root), new);
+    let second = server(&cluster, &new, more);
+    let client = kubectl(&cluster, Path::new(root));
+    assert_eq!(client.ok(&["get", "secret", "kept", "-o", "jsonpath={.data.a}"]), "Yg==");
+    let mut asked = cluster.on_node("curl");
+    asked.args(["-sk", "-H", "Authorization: Bearer a-token"]);
+    let answer = asked.arg("https://127.0.0.1:6443/api/v1/namespaces/default/secrets/kept").output().unwrap();
+    assert!(String::from_utf8_lossy(&answer.stdout).contains("Yg=="), "the token opens nothing: {answer:?}");
+    drop(second);
+}

@@ -7,7 +7,6 @@ use futures::FutureExt as _;
 use super::super::s3_server::S3Server;
 use super::super::tests::cluster;
 use super::*;
-use crate::layout::Layout;
 
 /// What was tried when, with a script of what fails. Waiting takes no time; at its end it takes for ever.
 struct Script {
@@ -117,7 +116,7 @@ fn a_try_is_never_later_than_the_next_time() {
 
 fn plan(to: &Path, credentials_file: Option<PathBuf>) -> BackupPlan {
     let (schedule, to) = ("@daily".to_owned(), to.to_owned());
-    BackupPlan { schedule, to, retention: 2, include_pki: false, credentials_file }
+    BackupPlan { schedule, to, retention: 2, include_pki: false, include_config: false, credentials_file }
 }
 
 #[tokio::test]
@@ -132,7 +131,7 @@ async fn the_newest_are_kept_in_a_bucket_beside_what_others_put_there() {
         plan: plan(Path::new("s3://bucket/kept"), Some(credentials)),
         names: Names::of("own"),
         prepare: Arc::new(move || Prepared::of(&layout)),
-        pki: PathBuf::new(),
+        layout: Layout::new(Path::new("/nowhere")).unwrap(),
         metrics: BackupMetrics::default(),
     };
     assert_eq!(maker.newest().await.unwrap(), None);
