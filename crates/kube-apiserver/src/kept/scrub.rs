@@ -22,6 +22,7 @@ pub struct ScrubMetrics {
     last: Gauge,
     bytes: Counter,
     damaged: Gauge,
+    damaged_history: Gauge,
     repairs: Counter,
     failures: Counter,
 }
@@ -36,6 +37,11 @@ impl ScrubMetrics {
         let (name, help) =
             ("canopus_store_scrub_damaged_files", "Damaged files of the store that are not replaced yet");
         registry.register(name, help, self.damaged.clone());
+        let (name, help) = (
+            "canopus_store_scrub_damaged_history_files",
+            "Damaged files that are kept as history alone: a part of the past cannot be read",
+        );
+        registry.register(name, help, self.damaged_history.clone());
         let (name, help) = ("canopus_store_scrub_repairs", "Times that damaged files were replaced by a new snapshot");
         registry.register(name, help, self.repairs.clone());
         let (name, help) = ("canopus_store_scrub_failures", "Looks that failed, and repairs");
@@ -112,6 +118,13 @@ async fn look(
         for error in &found.damaged {
             tracing::error!(error = chain(error), "a file of the store is damaged");
         }
+        for error in &found.damaged_history {
+            tracing::error!(
+                error = chain(error),
+                "a file that is kept as history is damaged: the past cannot be read where it is needed; the present is whole"
+            );
+        }
+        metrics.damaged_history.set(i64::try_from(found.damaged_history.len()).unwrap_or(i64::MAX));
         metrics.damaged.set(i64::try_from(found.damaged.len()).unwrap_or(i64::MAX));
         metrics.last.set(jiff::Timestamp::now().as_second());
         tracing::debug!(files = found.files, bytes = found.bytes, "the store's files were checked");

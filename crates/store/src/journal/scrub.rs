@@ -29,9 +29,11 @@ pub struct Scrubbed {
     pub bytes: u64,
     /// What is wrong, file by file.
     pub damaged: Vec<JournalError>,
+    /// The same of files that are there as history alone. Nothing can mend them; no start needs them.
+    pub damaged_history: Vec<JournalError>,
 }
 
-/// Checks every checksum of what a restart would need. `reached` is a revision that the store has published. `pace` is told how
+/// Checks every checksum of what a restart would need, and of what is kept as history. `reached` is a revision that the store has published. `pace` is told how
 /// many bytes were read just now; it waits as long as it sees fit, and ends the look by false: then the result is `None`.
 pub fn scrub(
     folder: &Path,
@@ -39,8 +41,8 @@ pub fn scrub(
     pace: &mut dyn FnMut(usize) -> bool,
 ) -> Result<Option<Scrubbed>, JournalError> {
     let mut look = Look { disk: ReadOnly(folder.to_path_buf()), reached, pace, ended: false, bytes: 0 };
-    let (mut files, mut damaged) = (0, Vec::new());
-    for part in look.parts()? {
+    let (mut files, mut damaged, mut damaged_history) = (0, Vec::new(), Vec::new());
+    for part in look.all()? {
         let mut tried = 0;
         loop {
             tried += 1;
@@ -50,17 +52,18 @@ pub fn scrub(
             }
             match checked {
                 Ok(()) => files += 1,
-                Err(_) if !look.parts()?.contains(&part) => {}
-                Err(error) if tried == TRIES => damaged.push(error),
+                Err(_) if !look.all()?.contains(&part) => {}
+                Err(error) if tried == TRIES && look.parts()?.contains(&part) => damaged.push(error),
+                Err(error) if tried == TRIES => damaged_history.push(error),
                 Err(_) => continue,
             }
             break;
         }
     }
-    Ok(Some(Scrubbed { files, bytes: look.bytes, damaged }))
+    Ok(Some(Scrubbed { files, bytes: look.bytes, damaged, damaged_history }))
 }
 
-/// A file that a restart needs.
+/// A file to be checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
     Snapshot(Revision),
@@ -89,6 +92,22 @@ impl Look<'_> {
         let behind = first.into_iter().flat_map(|first| first..=segments().max().unwrap_or(first));
         let behind = behind.map(|number| Part::Segment { number });
         Ok(snapshot.map(Part::Snapshot).into_iter().chain(behind).collect())
+    }
+
+    /// What a restart needs and then what is before it: older snapshots, and the log without a gap up to what a restart needs.
+    fn all(&self) -> Result<Vec<Part>, JournalError> {
+        let mut parts = self.parts()?;
+        let names = self.disk.list().map_err(failed)?;
+        let first = parts.iter().find_map(|part| match part {
+            Part::Segment { number } => Some(*number),
+            Part::Snapshot(_) => None,
+        });
+        let is_there = |number: &u64| names.iter().any(|name| segment::number(name) == Some(*number));
+        let before = (1..first.unwrap_or(1)).rev().take_while(is_there).map(|number| Part::Segment { number });
+        let older = names.iter().filter_map(|name| snapshot::revision(name)).map(Part::Snapshot);
+        let older: Vec<Part> = older.chain(before).filter(|part| !parts.contains(part)).collect();
+        parts.extend(older);
+        Ok(parts)
     }
 
     fn header(&self, revision: Revision) -> Result<snapshot::Header, JournalError> {

@@ -149,3 +149,32 @@ async fn a_look_ends_when_its_server_does() {
     assert!(ended.expect("readable").is_none());
     assert_eq!(pieces, 3);
 }
+
+#[tokio::test]
+async fn damage_of_what_is_kept_as_history_is_told_apart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let retention = Retention { revisions: Some(1_000_000), ..Retention::OFF };
+    let store = open_with(folder.path(), WalOptions { retention, ..WAL }).expect("it opens");
+    for _ in 0..3 {
+        fill(&store, 60).await;
+        store.rewrite().await.expect("a snapshot");
+    }
+    fill(&store, 5).await;
+    let (logs, snapshots) = (names(folder.path(), "log-"), names(folder.path(), "snapshot-"));
+    assert!(logs.len() > 3 && snapshots.len() == 3);
+    let whole = look(folder.path(), &store);
+    assert_eq!((whole.files, whole.damaged.len(), whole.damaged_history.len()), (logs.len() + snapshots.len(), 0, 0));
+    for name in [&logs[1], &snapshots[0]] {
+        let file = folder.path().join(name);
+        flip(&file, 300);
+        let found = look(folder.path(), &store);
+        assert!(found.damaged.is_empty(), "a restart does not need {name}");
+        let [JournalError::Corrupt { file: told, .. }] = &found.damaged_history[..] else { panic!("{found:?}") };
+        assert_eq!(*told, file);
+        flip(&file, 300);
+    }
+    let newest = folder.path().join(&snapshots[2]);
+    flip(&newest, 300);
+    let found = look(folder.path(), &store);
+    assert_eq!((files(&found), found.damaged_history.len()), (vec![newest], 0));
+}
