@@ -19,6 +19,7 @@ use kube_apiserver::kept;
 use store::journal::{WalOptions, restore::restore as make_log};
 use tokio::task::spawn_blocking;
 
+use crate::arguments::Arguments;
 use crate::cli::{BackupArgs, RestoreArgs};
 use crate::layout::Layout;
 use crate::{kubeconfig, process, run};
@@ -90,16 +91,16 @@ async fn restore_store(source: &Destination, bump_revision: u64, layout: &Layout
     }
     ensure!(!layout.store().exists(), "there is a store already at {}", layout.store().display());
     let Opened { scratch, manifest, state, revision } = source.read(|source| archive::open(source)).await?;
+    let started = config::of(scratch.path(), &manifest)?;
     if manifest.pki {
         ensure!(!layout.pki().exists(), "there are certificates already at {}", layout.pki().display());
     }
-    let started = config::of(scratch.path(), &manifest)?;
-    if started.is_some() {
+    if let Some(started) = &started {
         ensure!(!layout.config().exists(), "there is a configuration already at {}", layout.config().display());
-        copy(&scratch.path().join(config::FOLDER), &layout.config())?;
+        config::put_back(scratch.path(), started, layout)?;
     }
     if manifest.pki {
-        copy(&scratch.path().join("pki"), &layout.pki())?;
+        copy(&scratch.path().join(archive::PKI), &layout.pki())?;
     }
     let revision = revision.saturating_add(bump_revision);
     fs::create_dir_all(layout.root()).with_context(|| format!("failed to make {}", layout.root().display()))?;
@@ -110,12 +111,20 @@ async fn restore_store(source: &Destination, bump_revision: u64, layout: &Layout
         layout.root().display()
     );
     if let Some(started) = started {
-        let here = started.with_files(|flag| layout.config().join(flag));
-        here.write(layout)?;
+        tell_how_to_start(&started, layout)?;
+    }
+    Ok(())
+}
+
+fn tell_how_to_start(started: &Arguments, layout: &Layout) -> Result<()> {
+    let files = layout.config();
+    let (here, there) = started.with_files(|flag| files.join(flag)).on_embedded();
+    here.write(layout)?;
+    println!("It was started so, with the files that are in {} now:\n{}", files.display(), here.line(layout));
+    if let Some(there) = there {
         println!(
-            "It was started so, with the files that are in {} now:\n{}",
-            layout.config().display(),
-            here.line(layout)
+            "Its objects were in an etcd and are in the embedded store now. Once it runs, this moves them into an empty etcd:\n{}",
+            there.line(layout)
         );
     }
     Ok(())

@@ -1,7 +1,6 @@
 use super::destination::Destination;
 use super::s3_server::S3Server;
 use super::*;
-use crate::arguments::Arguments;
 use crate::cli::RootArgs;
 use crate::store_files;
 use store::journal::Record;
@@ -137,12 +136,20 @@ async fn the_configuration_comes_back_below_the_new_root_folder_and_nowhere_else
     );
     assert_eq!(started.line(&there), format!("canopus {line}"));
     assert!(!tokens.exists());
+    assert_eq!(mode(&target.join("config")), 0o700);
+    assert_eq!(fs::read_dir(target.join("config")).unwrap().count(), 1, "only what a flag names");
     // A cluster that was never started, or whose files are gone, has none to keep.
     assert!(More::of(&Layout::new(&new.path().join("other")).unwrap(), false, true).is_err());
     let again = Destination::File(new.path().join("again"));
     let more = More::of(&layout, false, true).unwrap();
     let error = write(move || Prepared::of(&layout), more, &again).await.unwrap_err();
     assert!(format!("{error:#}").contains("the file of --token-auth-file"), "{error:#}");
+    // Nobody waits for a pipe, as of a shell's <(...).
+    nix::unistd::mkfifo(&tokens, nix::sys::stat::Mode::S_IRUSR).unwrap();
+    let layout = Layout::new(old.path()).unwrap();
+    let more = More::of(&layout, false, true).unwrap();
+    let error = write(move || Prepared::of(&layout), more, &again).await.unwrap_err();
+    assert!(format!("{error:#}").ends_with("it is no plain file"), "{error:#}");
     // What is there is not written over.
     let occupied = new.path().join("occupied");
     fs::create_dir_all(occupied.join("config")).unwrap();

@@ -22,6 +22,18 @@ fn kubectl<'a>(cluster: &'a Cluster, root: &Path) -> Kubectl<'a> {
     Kubectl::new(cluster, &[Path::new(env!("CARGO_BIN_EXE_canopus")), Path::new("kubectl")], root.join("admin.conf"))
 }
 
+/// Restores a backup that has the configuration; gives back the flags that it was started with, but for the root folder and the
+/// address, and what is said behind them.
+fn restore_with_configuration(cluster: &Cluster, root: &Path, backup: &Path) -> (Vec<String>, String) {
+    let restored = cluster.canopus().args(["restore", "--root-dir"]).arg(root).arg(backup).output().unwrap();
+    assert!(restored.status.success(), "{}", String::from_utf8_lossy(&restored.stderr));
+    let said = String::from_utf8(restored.stdout).unwrap();
+    let start = format!("\ncanopus server --root-dir {} --advertise-address {NODE_ADDRESS}", root.display());
+    let (_, line) = said.split_once(&start).unwrap_or_else(|| panic!("how is it started? {said}"));
+    let (flags, behind) = line.split_once('\n').unwrap();
+    (flags.split_whitespace().map(str::to_owned).collect(), behind.to_owned())
+}
+
 fn made(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     let paths = entries.map(|entry| entry.unwrap().path());
@@ -43,15 +55,19 @@ fn a_server_on_an_etcd_makes_backups_too() {
         ["-n", "kept", "get", "configmap", "settings", "-o", "jsonpath={.data.a} {.metadata.resourceVersion}"];
     let before = client.ok(&version);
     drop(first);
-    let flags = ["--backup-schedule", "@yearly", "--backup-to", &target, "--backup-include-pki"];
-    let second = server(&cluster, cluster.root(), &[&flags[..], &on_etcd].concat());
+    let flags =
+        ["--backup-schedule=@yearly", "--backup-to", &target, "--backup-include-pki", "--backup-include-config"];
+    let second = server(&cluster, cluster.root(), &[&on_etcd, &flags[..]].concat());
     assert!(wait(|| !made(&folder).is_empty()), "no backup is made");
     drop((second, store));
-    // It comes back without any etcd.
+    // It comes back without any etcd, and with all other flags.
     let [backup] = made(&folder).try_into().expect("one backup is made");
     let root = cluster.root().join("restored");
-    succeed(cluster.canopus().args(["restore", "--root-dir"]).arg(&root).arg(&backup));
-    let restored = server(&cluster, &root, &[]);
+    let (started, behind) = restore_with_configuration(&cluster, &root, &backup);
+    assert_eq!(started, flags);
+    assert!(behind.contains(&format!("canopus store migrate --root-dir {} --to etcd://", root.display())), "{behind}");
+    let started: Vec<&str> = started.iter().map(String::as_str).collect();
+    let restored = server(&cluster, &root, &started);
     assert_eq!(client.ok(&version), before);
     drop(restored);
 }
@@ -133,15 +149,10 @@ fn a_backup_with_the_configuration_starts_the_same_cluster_on_a_bare_machine() {
     std::fs::remove_file(&encryption).unwrap();
     std::fs::remove_file(&tokens).unwrap();
 
-    let restored = cluster.canopus().args(["restore", "--root-dir"]).arg(&new).arg(&archive).output().unwrap();
-    assert!(restored.status.success(), "{}", String::from_utf8_lossy(&restored.stderr));
-    let said = String::from_utf8(restored.stdout).unwrap();
-    let line = said.lines().find_map(|line| line.strip_prefix("canopus server --root-dir ")).expect("how to start it");
-    let words: Vec<&str> = line.split(' ').collect();
-    let [root, _, _, more @ ..] = &words[..] else { panic!("{line}") };
-    assert_eq!(Path::new(root), new);
-    let second = server(&cluster, &new, more);
-    let client = kubectl(&cluster, Path::new(root));
+    let (started, _) = restore_with_configuration(&cluster, &new, &archive);
+    let started: Vec<&str> = started.iter().map(String::as_str).collect();
+    let second = server(&cluster, &new, &started);
+    let client = kubectl(&cluster, &new);
     assert_eq!(client.ok(&["get", "secret", "kept", "-o", "jsonpath={.data.a}"]), "Yg==");
     let mut asked = cluster.on_node("curl");
     asked.args(["-sk", "-H", "Authorization: Bearer a-token"]);
