@@ -2,10 +2,12 @@
 //!
 //! `wal` is the default, a log in a folder. `memory` keeps nothing beyond the process, for tests and simulations.
 
+mod chain;
 pub mod compact;
 pub mod disk;
 pub(crate) mod frame;
 pub mod inspect;
+mod lost;
 pub mod memory;
 mod past;
 mod recover;

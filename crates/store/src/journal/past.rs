@@ -1,7 +1,8 @@
 //! Reading what was out of the files: the state at an old revision, the versions of a key, the revision at a time.
 //!
 //! Example: snapshots at 100 and 200, log up to 250. The state at 180 is the snapshot at 100 with the log behind it up to 180;
-//! the versions of a key are looked for in the log from its end back, and the oldest is the one in the snapshot at 100.
+//! the versions of a key are looked for in the log from its end back, and the oldest is the one in the snapshot at 100. Where the
+//! snapshot at 200 is damaged, that at 100 and more of the log make the states from 200 on too (what cannot be made: lost.rs).
 //!
 //! All of it goes on beside the writer. What is asked for was durable before; but a snapshot that is finished meanwhile may take
 //! files away or let them be written over, which checksums and headers show, and then the read begins anew.
@@ -10,9 +11,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Weak};
 
+use crate::journal::chain::{Chain, Start};
 use crate::journal::disk::Disk;
 use crate::journal::frame::{FRAME_HEADER, Frame, take_record};
-use crate::journal::recover::FIRST_REVISION;
 use crate::journal::segment::{self, frames};
 use crate::journal::{JournalError, Record, snapshot};
 use crate::{EventKind, Revision};
@@ -53,87 +54,14 @@ pub(crate) struct Range {
 }
 
 impl Found {
+    /// Whether the key was not there before.
+    fn is_first(&self) -> bool {
+        self.kind == EventKind::Put && self.revision == self.create_revision
+    }
+
     fn of(record: &Record<'_>, time: Option<u64>) -> Self {
         let Record { kind, create_revision, revision, value, revision_at, expires_at, .. } = *record;
         Self { kind, create_revision, revision, value: value.to_vec(), revision_at, expires_at, time }
-    }
-}
-
-/// The files that follow each other without a gap up to the newest one, oldest first.
-struct Chain {
-    segments: Vec<segment::Header>,
-    /// Those whose log is in `segments`.
-    snapshots: Vec<snapshot::Header>,
-}
-
-/// A state to begin with.
-#[derive(Clone, Copy)]
-struct Start {
-    snapshot: Option<snapshot::Header>,
-    revision: Revision,
-    first_segment: u64,
-}
-
-impl Chain {
-    fn read(disk: &dyn Disk) -> Result<Self, JournalError> {
-        let names = disk.list().map_err(failed)?;
-        let mut numbers: Vec<u64> = names.iter().filter_map(|name| segment::number(name)).collect();
-        numbers.sort_unstable();
-        let mut segments: VecDeque<segment::Header> = VecDeque::new();
-        for number in numbers.into_iter().rev() {
-            let name = segment::name(number);
-            let head = disk.read_head(&name, segment::HEADER).map_err(failed)?;
-            let Ok(header) = segment::Header::decode(&head, disk.folder().join(&name)) else { break };
-            let follows = segments.front().is_none_or(|next| {
-                next.number == number + 1
-                    && next.store_id == header.store_id
-                    && next.base_revision >= header.base_revision
-                    && next.first_sequence >= header.first_sequence
-            });
-            if header.number != number || !follows {
-                break;
-            }
-            segments.push_front(header);
-        }
-        let segments = Vec::from(segments);
-        let mut snapshots = Vec::new();
-        for name in names.iter().filter(|name| snapshot::revision(name).is_some()) {
-            let head = disk.read_head(name, snapshot::HEADER).map_err(failed)?;
-            // One that cannot be read is no way to anything.
-            let header = snapshot::header(&head, disk, name).ok();
-            let goes_on = |header: &snapshot::Header| {
-                segments.iter().any(|own| {
-                    (own.number, own.base_revision, own.store_id)
-                        == (header.first_segment, header.revision, header.store_id)
-                })
-            };
-            snapshots.extend(header.filter(goes_on));
-        }
-        snapshots.sort_unstable_by_key(|header| header.revision);
-        Ok(Self { segments, snapshots })
-    }
-
-    /// The states that can be begun with, oldest first.
-    fn starts(&self) -> impl DoubleEndedIterator<Item = Start> {
-        let is_first = |first: &&segment::Header| first.number == 1 && first.base_revision == FIRST_REVISION;
-        let empty = Start { snapshot: None, revision: FIRST_REVISION, first_segment: 1 };
-        let empty = self.segments.first().filter(is_first).map(|_| empty);
-        let of = |header: &snapshot::Header| Start {
-            snapshot: Some(*header),
-            revision: header.revision,
-            first_segment: header.first_segment,
-        };
-        empty.into_iter().chain(self.snapshots.iter().map(of))
-    }
-
-    /// The newest state at or before a revision that can be begun with.
-    fn start(&self, revision: Revision) -> Option<Start> {
-        self.starts().rfind(|start| start.revision <= revision)
-    }
-
-    /// The place of a segment.
-    fn place(&self, number: u64) -> usize {
-        self.segments.partition_point(|header| header.number < number)
     }
 }
 
@@ -172,41 +100,25 @@ impl Past {
         revision: Revision,
     ) -> Result<Option<BTreeMap<String, Found>>, JournalError> {
         self.begin_anew(|files, chain| {
-            let Some(start) = chain.start(revision) else { return Ok(None) };
-            let mut state = BTreeMap::new();
-            if let Some(header) = &start.snapshot {
-                files.entries(header, |record| {
-                    if record.key.starts_with(prefix) {
-                        state.insert(record.key.to_owned(), Found::of(&record, None));
-                    }
-                    // Sorted by key: behind the prefix there is nothing more.
-                    record.key < prefix || record.key.starts_with(prefix)
-                })?;
-            }
-            for place in chain.place(start.first_segment)..chain.segments.len() {
-                if chain.segments[place].base_revision >= revision {
-                    break;
+            let mut wrong = None;
+            for start in chain.starts_up_to(revision) {
+                match files.state(chain, &start, prefix, revision) {
+                    Ok(state) => return Ok(Some(state)),
+                    // An older one and more of the log make the same.
+                    Err(Wrong::Snapshot(error)) => drop(wrong.get_or_insert(error)),
+                    // Which an older one would need too.
+                    Err(Wrong::Log(error)) => return Err(wrong.unwrap_or(error)),
                 }
-                files.log(chain, place, revision, |record, time| {
-                    if !record.key.starts_with(prefix) {
-                        return;
-                    }
-                    match record.kind {
-                        EventKind::Put => drop(state.insert(record.key.to_owned(), Found::of(&record, time))),
-                        EventKind::Delete => drop(state.remove(record.key)),
-                    }
-                })?;
             }
-            Ok(Some(state))
+            wrong.map_or(Ok(None), Err)
         })
     }
 
     /// The newest versions of a key, oldest first. Where `floor` is older than what there is, the oldest state stands for it.
     pub(crate) fn versions(&self, key: &str, range: &Range) -> Result<Vec<Found>, JournalError> {
         self.begin_anew(|files, chain| {
-            let Some(start) = chain.start(range.floor).or_else(|| chain.starts().next()) else {
-                return Ok(Vec::new());
-            };
+            let start = chain.starts_up_to(range.floor).next();
+            let Some(start) = start.or_else(|| chain.starts().next()) else { return Ok(Vec::new()) };
             let mut versions: VecDeque<Found> = VecDeque::new();
             let mut bytes = 0;
             for place in (chain.place(start.first_segment)..chain.segments.len()).rev() {
@@ -228,8 +140,10 @@ impl Past {
                     }
                 }
             }
-            if let Some(header) = &start.snapshot {
-                files.entries(header, |record| {
+            // What was made since was not there then.
+            let is_made_since = versions.front().is_some_and(|first| first.is_first());
+            if let Some(header) = start.snapshot.filter(|_| !is_made_since) {
+                files.entries(&header, |record| {
                     if record.key == key {
                         versions.push_front(Found::of(&record, None));
                     }
@@ -243,9 +157,13 @@ impl Past {
     /// The newest revision, up to `end`, that was written at or before a time in Unix milliseconds; `None` if that is not known.
     pub(crate) fn revision_at(&self, time: u64, end: Revision) -> Result<Option<Revision>, JournalError> {
         self.begin_anew(|files, chain| {
-            for header in chain.segments.iter().rev() {
+            for (place, header) in chain.segments.iter().enumerate().rev() {
                 let first = match files.first_time(header)? {
-                    First::None => continue,
+                    // Of an older segment that has a batch, it is damaged.
+                    First::None => {
+                        files.is_read(chain, place, Revision::MAX, header.base_revision)?;
+                        continue;
+                    }
                     First::Unknown => break,
                     First::At(first) => first,
                 };
@@ -253,11 +171,17 @@ impl Past {
                     continue;
                 }
                 let bytes = files.0.read(&segment::name(header.number)).map_err(failed)?;
-                let mut revision = header.base_revision;
+                let (mut revision, mut reached, mut is_passed) = (header.base_revision, header.base_revision, false);
                 for (frame, written, _) in frames(&bytes, header) {
-                    if written.is_some_and(|written| written <= time) {
-                        revision = (frame.first_revision + u64::from(frame.records)).saturating_sub(1);
+                    reached = (frame.first_revision + u64::from(frame.records)).saturating_sub(1);
+                    match written {
+                        Some(written) if written <= time => revision = reached,
+                        _ => is_passed = true,
                     }
+                }
+                // What cannot be read may have been written by then.
+                if !is_passed {
+                    files.is_read(chain, place, Revision::MAX, reached)?;
                 }
                 return Ok(Some(revision.min(end)));
             }
@@ -283,10 +207,53 @@ impl Past {
     }
 }
 
+/// What of a state cannot be read.
+enum Wrong {
+    Snapshot(JournalError),
+    Log(JournalError),
+}
+
 /// The files while they are read.
 struct Files(Arc<dyn Disk>);
 
 impl Files {
+    /// The keys with a prefix at a revision, from a state before it on.
+    fn state(
+        &self,
+        chain: &Chain,
+        start: &Start,
+        prefix: &str,
+        revision: Revision,
+    ) -> Result<BTreeMap<String, Found>, Wrong> {
+        let mut state = BTreeMap::new();
+        if let Some(header) = &start.snapshot {
+            let entries = self.entries(header, |record| {
+                if record.key.starts_with(prefix) {
+                    state.insert(record.key.to_owned(), Found::of(&record, None));
+                }
+                // Sorted by key: behind the prefix there is nothing more.
+                record.key < prefix || record.key.starts_with(prefix)
+            });
+            entries.map_err(Wrong::Snapshot)?;
+        }
+        for place in chain.place(start.first_segment)..chain.segments.len() {
+            if chain.segments[place].base_revision >= revision {
+                break;
+            }
+            let log = self.log(chain, place, revision, |record, time| {
+                if !record.key.starts_with(prefix) {
+                    return;
+                }
+                match record.kind {
+                    EventKind::Put => drop(state.insert(record.key.to_owned(), Found::of(&record, time))),
+                    EventKind::Delete => drop(state.remove(record.key)),
+                }
+            });
+            log.map_err(Wrong::Log)?;
+        }
+        Ok(state)
+    }
+
     /// When the first batch of a segment was written.
     fn first_time(&self, header: &segment::Header) -> Result<First, JournalError> {
         let length = segment::HEADER + FRAME_HEADER + size_of::<u64>();
@@ -323,12 +290,18 @@ impl Files {
                 visit(record, time);
             }
         }
+        self.is_read(chain, place, end, reached)
+    }
+
+    /// An error if a segment was not read as far as it was written, up to `end`.
+    fn is_read(&self, chain: &Chain, place: usize, end: Revision, reached: Revision) -> Result<(), JournalError> {
+        // How far the newest one was written only who asks knows.
         let wanted = chain.segments.get(place + 1).map_or(end, |next| next.base_revision.min(end));
-        if reached >= wanted {
+        let Some(header) = chain.segments.get(place).filter(|_| reached < wanted && wanted != Revision::MAX) else {
             return Ok(());
-        }
+        };
         let detail = format!("it can be read up to revision {reached}, not up to {wanted}");
-        Err(JournalError::Corrupt { file: self.0.folder().join(name), offset: 0, detail })
+        Err(JournalError::Corrupt { file: self.0.folder().join(segment::name(header.number)), offset: 0, detail })
     }
 
     /// The entries of a snapshot, in the order of their keys, while `visit` says to go on.

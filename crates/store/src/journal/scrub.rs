@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::io::{self, Read, Seek as _};
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
@@ -13,6 +14,7 @@ use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use crate::Revision;
 use crate::journal::disk::Disk as _;
 use crate::journal::inspect::ReadOnly;
+use crate::journal::lost::{self, Damaged};
 use crate::journal::{JournalError, segment, snapshot};
 
 /// Looks at something that seems damaged.
@@ -31,36 +33,60 @@ pub struct Scrubbed {
     pub damaged: Vec<JournalError>,
     /// The same of files that are there as history alone. Nothing can mend them; no start needs them.
     pub damaged_history: Vec<JournalError>,
+    /// The revisions whose states cannot be read any more because of that, oldest first.
+    pub lost: Vec<RangeInclusive<Revision>>,
 }
 
-/// Checks every checksum of what a restart would need, and of what is kept as history. `reached` is a revision that the store has published. `pace` is told how
-/// many bytes were read just now; it waits as long as it sees fit, and ends the look by false: then the result is `None`.
+/// Checks every checksum of what a restart would need, and of what is kept as history. `reached` is a revision that the store has
+/// published. `pace` is told how many bytes were read just now; it waits as long as it sees fit, and ends the look by false: then
+/// the result is `None`.
 pub fn scrub(
     folder: &Path,
     reached: Revision,
     pace: &mut dyn FnMut(usize) -> bool,
 ) -> Result<Option<Scrubbed>, JournalError> {
     let mut look = Look { disk: ReadOnly(folder.to_path_buf()), reached, pace, ended: false, bytes: 0 };
-    let (mut files, mut damaged, mut damaged_history) = (0, Vec::new(), Vec::new());
+    let (mut found, mut history) = (Scrubbed::default(), Damaged::default());
     for part in look.all()? {
         let mut tried = 0;
         loop {
             tried += 1;
-            let checked = look.check(&part);
+            let checked = look.check(&part).map_err(|error| look.named(error, &part));
             if look.ended {
                 return Ok(None);
             }
             match checked {
-                Ok(()) => files += 1,
+                Ok(()) => found.files += 1,
                 Err(_) if !look.all()?.contains(&part) => {}
-                Err(error) if tried == TRIES && look.parts()?.contains(&part) => damaged.push(error),
-                Err(error) if tried == TRIES => damaged_history.push(error),
-                Err(_) => continue,
+                Err(_) if tried < TRIES => continue,
+                // The segment before a damaged one ends nobody knows where, which is no damage of its own.
+                Err(error) if found.names(&error) => {}
+                Err(error) if look.parts()?.contains(&part) => found.damaged.push(error),
+                Err(error) => {
+                    found.damaged_history.push(error);
+                    match part {
+                        Part::Snapshot(revision) => history.snapshots.push(revision),
+                        Part::Segment { number } => history.segments.push(number),
+                    }
+                }
             }
             break;
         }
     }
-    Ok(Some(Scrubbed { files, bytes: look.bytes, damaged, damaged_history }))
+    if !found.damaged_history.is_empty() {
+        found.lost = lost::lost(&look.disk, &history)?;
+    }
+    found.bytes = look.bytes;
+    Ok(Some(found))
+}
+
+impl Scrubbed {
+    /// Whether the file that an error is about is known to be damaged.
+    fn names(&self, error: &JournalError) -> bool {
+        let JournalError::Corrupt { file, .. } = error else { return false };
+        let mut known = self.damaged.iter().chain(&self.damaged_history);
+        known.any(|own| matches!(own, JournalError::Corrupt { file: own, .. } if own == file))
+    }
 }
 
 /// A file to be checked.
@@ -114,6 +140,17 @@ impl Look<'_> {
         let name = snapshot::name(revision);
         let head = self.disk.read_head(&name, snapshot::HEADER).map_err(failed)?;
         snapshot::header(&head, &self.disk, &name)
+    }
+
+    /// What the disk does not give is damaged too, and its name is told.
+    fn named(&self, error: JournalError, part: &Part) -> JournalError {
+        let JournalError::Failed { source, .. } = error else { return error };
+        let name = match *part {
+            Part::Snapshot(revision) => snapshot::name(revision),
+            Part::Segment { number } => segment::name(number),
+        };
+        let (file, detail) = (self.disk.folder().join(name), format!("it cannot be read: {source}"));
+        JournalError::Corrupt { file, offset: 0, detail }
     }
 
     fn check(&mut self, part: &Part) -> Result<(), JournalError> {

@@ -1,12 +1,15 @@
-//! Bits that go bad below a running store: nobody notices, but the look does, and a new snapshot mends it.
+//! Bits that go bad below a running store: nobody notices, but the look does, and a new snapshot mends it; and in what is kept as
+//! history, which nothing mends.
 
 use std::path::{Path, PathBuf};
 
+use crate::journal::restore::restore;
 use crate::journal::scrub::{Scrubbed, scrub};
-use crate::journal::{JournalError, Retention, WalOptions};
+use crate::journal::{JournalError, Record, Retention, WalOptions};
+use crate::tests::faulty_disk::Random;
 use crate::tests::files::{content, fill, names, open_with};
 use crate::tests::{TestStore, value};
-use crate::{OpenError, Precondition};
+use crate::{EventKind, OpenError, Precondition};
 
 const WAL: WalOptions =
     WalOptions { segment_bytes: 4096, snapshot_log_bytes: u64::MAX, spares_max: 2, retention: Retention::OFF };
@@ -27,6 +30,7 @@ async fn filled(folder: &Path) -> TestStore {
 
 fn flip(file: &Path, at: usize) {
     let mut bytes = std::fs::read(file).expect("read");
+    let at = at.min(bytes.len() - 1);
     bytes[at] ^= 1;
     // In place, as a disk does it: the store has the file open.
     std::os::unix::fs::FileExt::write_all_at(
@@ -100,10 +104,16 @@ async fn the_end_of_the_log_is_missed_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_look_beside_a_busy_store_raises_no_false_alarm() {
+    // Old files go with each snapshot: all of them, or those that are beyond the history that is kept.
+    for retention in [Retention::OFF, Retention { bytes: Some(256 << 10), ..Retention::OFF }] {
+        look_beside_writers(retention).await;
+    }
+}
+
+async fn look_beside_writers(retention: Retention) {
     let folder = tempfile::tempdir().expect("a folder");
     // Segments come, are replaced and written over all the time.
-    let wal =
-        WalOptions { segment_bytes: 16 << 10, snapshot_log_bytes: 64 << 10, spares_max: 2, retention: Retention::OFF };
+    let wal = WalOptions { segment_bytes: 16 << 10, snapshot_log_bytes: 64 << 10, spares_max: 2, retention };
     let store = open_with(folder.path(), wal).expect("it opens");
     let done = tokio_util::sync::CancellationToken::new();
     let writers: tokio::task::JoinSet<()> = (0..4)
@@ -127,10 +137,9 @@ async fn a_look_beside_a_busy_store_raises_no_false_alarm() {
         };
         let looked = move || scrub(&folder, store.revision(), &mut pace);
         let found = tokio::task::spawn_blocking(looked).await.expect("no panic").expect("readable");
-        assert_eq!(
-            found.expect("it was not ended").damaged.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            [""; 0]
-        );
+        let found = found.expect("it was not ended");
+        let alarms: Vec<_> = found.damaged.iter().chain(&found.damaged_history).map(ToString::to_string).collect();
+        assert_eq!(alarms, [""; 0], "{retention:?}");
         looks += 1;
     }
     done.cancel();
@@ -177,4 +186,87 @@ async fn damage_of_what_is_kept_as_history_is_told_apart() {
     flip(&newest, 300);
     let found = look(folder.path(), &store);
     assert_eq!((files(&found), found.damaged_history.len()), (vec![newest], 0));
+}
+
+/// A store of which only the present is in memory, with four snapshots and the log behind each.
+async fn with_history(folder: &Path, retention: Retention) -> TestStore {
+    let store = open_with(folder, WalOptions { retention, ..WAL }).expect("it opens");
+    for _ in 0..4 {
+        fill(&store, 60).await;
+        store.rewrite().await.expect("a snapshot");
+    }
+    fill(&store, 5).await;
+    store.compact(store.revision()).await.expect("compacted");
+    store
+}
+
+/// The states that cannot be read.
+fn refused(store: &TestStore, since: u64) -> Vec<u64> {
+    (since..=store.revision()).filter(|revision| store.past("", *revision).is_err()).collect()
+}
+
+#[tokio::test]
+async fn what_the_look_calls_lost_is_what_cannot_be_read() {
+    let from_the_beginning = Retention { revisions: Some(1_000_000), ..Retention::OFF };
+    let some = Retention { revisions: Some(100), ..Retention::OFF };
+    // Of an empty log, of one that goes on from a backup, and of which the oldest is gone.
+    for (retention, is_restored, seeds) in
+        [(from_the_beginning, false, 60..100), (from_the_beginning, true, 2060..2100), (some, false, 140..180)]
+    {
+        let folder = tempfile::tempdir().expect("a folder");
+        if is_restored {
+            let entry = |key| Record {
+                kind: EventKind::Put,
+                key,
+                create_revision: 7,
+                revision: 9,
+                value: b"kept",
+                revision_at: None,
+                expires_at: 0,
+            };
+            restore(folder.path(), WAL, 1000, ["/registry/a", "/registry/b"].map(entry)).expect("restored");
+        }
+        let store = with_history(folder.path(), retention).await;
+        let since = store.kept_since().expect("it is read");
+        assert_eq!(refused(&store, since), [0; 0]);
+        assert!(if retention == some { since > 1 } else { since == if is_restored { 1000 } else { 1 } });
+        let all = [names(folder.path(), "log-"), names(folder.path(), "snapshot-")].concat();
+        let (mut damaged, mut lost) = (0, 0);
+        for seed in seeds {
+            let mut random = Random(seed);
+            let flips: Vec<_> = (0..random.below(3) + 1)
+                .map(|_| (&all[random.below(all.len() as u64) as usize], [20, 300, 1500][random.below(3) as usize]))
+                .collect();
+            let flip_all = || flips.iter().for_each(|(name, at)| flip(&folder.path().join(name), *at));
+            flip_all();
+            let found = look(folder.path(), &store);
+            // Of what a restart needs the past makes no use that is told here.
+            if found.damaged.is_empty() {
+                let told: Vec<u64> = found.lost.iter().cloned().flatten().collect();
+                assert_eq!(told, refused(&store, since), "{retention:?}, seed {seed}: {flips:?}");
+                damaged += usize::from(!found.damaged_history.is_empty());
+                lost += usize::from(!told.is_empty());
+            }
+            flip_all();
+        }
+        assert!(damaged > 10 && lost > 5, "{retention:?}: {damaged} damaged, {lost} with a loss");
+        assert!(look(folder.path(), &store).damaged_history.is_empty(), "whole again");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_old_snapshot_loses_nothing_while_an_older_one_is_whole() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = with_history(folder.path(), Retention { revisions: Some(100), ..Retention::OFF }).await;
+    let snapshots = names(folder.path(), "snapshot-");
+    let [oldest, middle, newest] = &snapshots[..] else { panic!("{snapshots:?}") };
+    let revision = |name: &str| name["snapshot-".len()..].parse::<u64>().expect("a revision");
+    flip(&folder.path().join(middle), 300);
+    let found = look(folder.path(), &store);
+    assert_eq!((found.damaged_history.len(), found.lost), (1, vec![]));
+    let past = store.past("", revision(middle) + 3).expect("the one before it makes the state");
+    assert_eq!(past.range("", None).count(), 20);
+    flip(&folder.path().join(oldest), 300);
+    let found = look(folder.path(), &store);
+    assert_eq!((found.damaged_history.len(), found.lost), (2, vec![revision(oldest)..=revision(newest) - 1]));
 }
