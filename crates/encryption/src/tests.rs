@@ -191,7 +191,7 @@ async fn a_store_is_encrypted_anew_when_keys_change() {
     let folder = tempfile::tempdir().expect("a folder");
     let configured = Configured::new(&one("aescbc", "one", &counting(32)));
     let open = |encryption: &Arc<Encryption>| {
-        let wal = WalOptions { spares_max: 0, ..WalOptions::default() };
+        let wal = WalOptions { recycle: false, ..WalOptions::default() };
         let options =
             Options { transformer: Some(encryption.clone()), spawn: Arc::new(|work| work()), ..Options::default() };
         Store::<()>::open(Box::new(Wal::open(folder.path(), wal).expect("a log")), options)

@@ -17,7 +17,7 @@ pub(crate) fn open(config: &Config) -> Result<Option<Arc<Encryption>>, ConfigErr
 /// Settings of the log. Where values are encrypted, files with what was written before do not stay.
 pub(crate) fn wal_options(encrypted: bool) -> WalOptions {
     let default = WalOptions::default();
-    if encrypted { WalOptions { spares_max: 0, ..default } } else { default }
+    if encrypted { WalOptions { recycle: false, ..default } } else { default }
 }
 
 /// Takes over changes of the file until `shutdown`, if the configuration says so.

@@ -13,8 +13,12 @@ use crate::copy::record;
 use crate::error::chain;
 use crate::journal::{Batch, Journal, JournalError, Record};
 use crate::sequencer::{Group, Pending};
-use crate::shared::{Reached, Shared, Work};
+use crate::shared::{Reached, Shared, Superseded, Work};
 use crate::{CompactError, Event, EventKind, Revision, Snapshot, WriteError};
+
+/// Superseded states that may wait to be freed, and the size of a group from which on it is worth waking a thread for.
+const REAPER_QUEUE: usize = 4;
+const REAPER_EVENTS: usize = 8;
 
 type Rewritten = oneshot::Sender<Result<(), Arc<str>>>;
 
@@ -29,18 +33,32 @@ pub(crate) struct Committer<A> {
     rewrites: Vec<Rewritten>,
     /// The last append found no room, which has been logged.
     full: bool,
+    /// To the thread that frees what is superseded, while the next group is appended.
+    reaper: Option<mpsc::SyncSender<Superseded<A>>>,
 }
 
 impl<A: Send + Sync + 'static> Committer<A> {
     pub fn new(shared: Arc<Shared<A>>, journal: Box<dyn Journal>) -> Self {
-        let committer =
-            Self { shared, journal, snapshot: None, ending: Arc::default(), rewrites: Vec::new(), full: false };
+        let committer = Self {
+            shared,
+            journal,
+            snapshot: None,
+            ending: Arc::default(),
+            rewrites: Vec::new(),
+            full: false,
+            reaper: None,
+        };
         committer.shared.counters.appends.lock().journal = committer.journal.stats();
         committer
     }
 
     /// Works until the store is closed.
     pub fn run(mut self) {
+        let (reaper, superseded) = mpsc::sync_channel(REAPER_QUEUE);
+        let thread = std::thread::Builder::new().name("store-reaper".into());
+        if thread.spawn(move || superseded.into_iter().for_each(drop)).is_ok() {
+            self.reaper = Some(reaper);
+        }
         loop {
             match self.shared.wait() {
                 Work::Group(group) => self.commit(group),
@@ -61,13 +79,13 @@ impl<A: Send + Sync + 'static> Committer<A> {
         let Group { items, after } = group;
         let events: Vec<Arc<Event<A>>> = items.iter().filter_map(Pending::event).cloned().collect();
         let compact = items.iter().filter_map(Pending::compact).max();
-        let mut touched = None;
+        let mut published = None;
         if !events.is_empty() || compact.is_some() {
             if let Err(error) = self.append(&events, compact) {
                 return self.fail(items, error);
             }
             self.full = false;
-            touched = Some(self.shared.publish(&events, after, compact));
+            published = Some(self.shared.publish(&events, after, compact));
         }
         for item in items {
             match item {
@@ -75,7 +93,13 @@ impl<A: Send + Sync + 'static> Committer<A> {
                 item => item.answer(),
             }
         }
-        drop(touched);
+        if let Some((touched, superseded)) = published {
+            drop(touched);
+            if let (Some(reaper), true) = (&self.reaper, events.len() >= REAPER_EVENTS) {
+                // Freed here after all if the thread does not keep up.
+                drop(reaper.try_send(superseded));
+            }
+        }
         self.begin_snapshot_if_due();
     }
 

@@ -65,17 +65,20 @@ pub(crate) enum Work<A> {
     End,
 }
 
-/// Rings with new events, and what nobody but old readers sees any more. Whoever has to answer writers does that first and drops this
-/// then: there may be a thousand watchers and as many nodes of the old index, and writers take their next step meanwhile.
-pub(crate) struct Touched<A> {
-    rings: Vec<Arc<Ring<A>>>,
+/// Rings with new events, whose watchers are woken when it is dropped. Whoever has to answer writers does that first: there may be a
+/// thousand watchers, and writers take their next step meanwhile.
+pub(crate) struct Touched<A>(Vec<Arc<Ring<A>>>);
+
+/// What nobody but old readers sees any more: the state before, and history that is forgotten. To free it is to look at as many nodes
+/// of the index as the group had writes, and at every entry in them.
+pub(crate) struct Superseded<A> {
     _before: Arc<Published<A>>,
     _dropped: Dropped<A>,
 }
 
 impl<A> Drop for Touched<A> {
     fn drop(&mut self) {
-        self.rings.iter().for_each(|ring| ring.changed.notify_waiters());
+        self.0.iter().for_each(|ring| ring.changed.notify_waiters());
     }
 }
 
@@ -134,8 +137,13 @@ impl<A: Send + Sync + 'static> Shared<A> {
         Some(answer)
     }
 
-    /// Shows a durable group to readers first, to watchers second. The watchers are woken when what is given back is dropped.
-    pub fn publish(&self, events: &[Arc<Event<A>>], after: Published<A>, compact: Option<Revision>) -> Touched<A> {
+    /// Shows a durable group to readers first, to watchers second.
+    pub fn publish(
+        &self,
+        events: &[Arc<Event<A>>],
+        after: Published<A>,
+        compact: Option<Revision>,
+    ) -> (Touched<A>, Superseded<A>) {
         let revision = after.revision;
         let after = Arc::new(after);
         let (before, dropped, compacted) = {
@@ -155,7 +163,7 @@ impl<A: Send + Sync + 'static> Shared<A> {
         self.rings_follow(compacted, compact);
         self.revisions.send_replace(Reached::Revision(revision));
         self.watch_quota();
-        Touched { rings, _before: before, _dropped: dropped }
+        (Touched(rings), Superseded { _before: before, _dropped: dropped })
     }
 
     /// Says so when most of the quota is used, well before writes are refused.
@@ -206,9 +214,9 @@ impl<A: Send + Sync + 'static> Shared<A> {
             self.published.store(state.clone());
             std::mem::replace(&mut *history, History::new(state))
         };
-        let touched = Touched { rings: self.rings.reset(revision), _before: old.present, _dropped: Dropped::default() };
+        let touched = Touched(self.rings.reset(revision));
         self.dispatched.store(revision, Ordering::Release);
-        drop(touched);
+        drop((touched, old));
         self.revisions.send_replace(Reached::Revision(revision));
     }
 

@@ -95,7 +95,7 @@ impl<A: Send + Sync + 'static> Apply<A> {
             }
         }
         drop(state);
-        let touched = if applied.is_empty() {
+        let published = if applied.is_empty() {
             self.shared.advance(revision);
             None
         } else {
@@ -103,7 +103,7 @@ impl<A: Send + Sync + 'static> Apply<A> {
         };
         // Writers first: watchers run beside their next step.
         self.waiters.reached(revision);
-        drop(touched);
+        drop(published);
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use crate::journal::{Journal as _, JournalError, Retention, Wal, WalOptions};
 /// Writes a snapshot of the newest state and drops the log before it, with its history and with old segments that were kept to be
 /// written over. Gives back the revision it stands at, which stays what it was.
 pub fn compact(folder: &Path, options: WalOptions) -> Result<Revision, JournalError> {
-    let options = WalOptions { spares_max: 0, retention: Retention::OFF, ..options };
+    let options = WalOptions { recycle: false, retention: Retention::OFF, ..options };
     let mut wal = Wal::open(folder, options)?;
     let mut state = State::default();
     wal.replay(&mut state)?;

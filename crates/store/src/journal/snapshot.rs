@@ -244,16 +244,22 @@ impl SnapshotSink for Writer {
 }
 
 /// Drops what a snapshot replaces, and is not kept as history: older snapshots, and the log before it, of which a little stays to be
-/// written over.
+/// written over: as much as the log fills until a state of this size is due to be written again.
 pub(crate) fn clean(disk: &dyn Disk, header: &Header, options: &WalOptions) -> io::Result<()> {
     // The snapshot's own name first. At a start too: it may have been given just before the process was killed.
     disk.sync_names()?;
     let names = disk.list()?;
     let kept = retention::kept(disk, &names, header, &options.retention)?;
+    let spares_max = if options.recycle {
+        let state_bytes = disk.open(&name(header.revision))?.length()?;
+        options.snapshot_log_bytes.max(state_bytes).div_ceil(options.segment_bytes)
+    } else {
+        0
+    };
     let mut spares = 0;
     for name in &names {
         if spare(name) {
-            if spares < options.spares_max {
+            if spares < spares_max {
                 spares += 1;
             } else {
                 disk.remove(name)?;
@@ -264,7 +270,7 @@ pub(crate) fn clean(disk: &dyn Disk, header: &Header, options: &WalOptions) -> i
         if revision(name).is_some_and(|revision| revision < kept.revision) {
             disk.remove(name)?;
         } else if let Some(number) = segment::number(name).filter(|number| *number < kept.first_segment) {
-            if spares < options.spares_max {
+            if spares < spares_max {
                 disk.rename(name, &format!("spare-{number:012}"))?;
                 spares += 1;
             } else {

@@ -34,16 +34,16 @@ pub struct WalOptions {
     pub segment_bytes: u64,
     /// A snapshot is written when the log has grown by this much, and by no less than the state itself has.
     pub snapshot_log_bytes: u64,
-    /// Old segments kept to be written over again: their blocks are in place, which makes an fsync a third cheaper. None where
-    /// what was written before must not stay on the disk.
-    pub spares_max: usize,
+    /// Old segments are kept to be written over again, as many as the log fills until the next snapshot: their blocks are in place, so
+    /// that an fsync has no inode to write. Off where what was written before must not stay on the disk.
+    pub recycle: bool,
     /// What of the log stays though no start needs it.
     pub retention: Retention,
 }
 
 impl Default for WalOptions {
     fn default() -> Self {
-        Self { segment_bytes: 16 << 20, snapshot_log_bytes: 32 << 20, spares_max: 2, retention: Retention::OFF }
+        Self { segment_bytes: 16 << 20, snapshot_log_bytes: 32 << 20, recycle: true, retention: Retention::OFF }
     }
 }
 

@@ -11,8 +11,9 @@ use crate::tests::files::{content, fill, names, open_with};
 use crate::tests::{TestStore, value};
 use crate::{EventKind, OpenError, Precondition};
 
+/// Segments are new, so that what is not zero in them was written to them.
 const WAL: WalOptions =
-    WalOptions { segment_bytes: 4096, snapshot_log_bytes: u64::MAX, spares_max: 2, retention: Retention::OFF };
+    WalOptions { segment_bytes: 4096, snapshot_log_bytes: u64::MAX, recycle: false, retention: Retention::OFF };
 
 fn look(folder: &Path, store: &TestStore) -> Scrubbed {
     scrub(folder, store.revision(), &mut |_| true).expect("it can be read").expect("it was not ended")
@@ -113,7 +114,7 @@ async fn a_look_beside_a_busy_store_raises_no_false_alarm() {
 async fn look_beside_writers(retention: Retention) {
     let folder = tempfile::tempdir().expect("a folder");
     // Segments come, are replaced and written over all the time.
-    let wal = WalOptions { segment_bytes: 16 << 10, snapshot_log_bytes: 64 << 10, spares_max: 2, retention };
+    let wal = WalOptions { segment_bytes: 16 << 10, snapshot_log_bytes: 64 << 10, recycle: true, retention };
     let store = open_with(folder.path(), wal).expect("it opens");
     let done = tokio_util::sync::CancellationToken::new();
     let writers: tokio::task::JoinSet<()> = (0..4)

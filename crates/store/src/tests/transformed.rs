@@ -54,7 +54,7 @@ impl Transformer for Flip {
 }
 
 fn open(folder: &Path, transformer: Arc<Flip>) -> Result<TestStore, OpenError> {
-    let wal = WalOptions { segment_bytes: 4096, snapshot_log_bytes: u64::MAX, spares_max: 0, ..WalOptions::default() };
+    let wal = WalOptions { segment_bytes: 4096, snapshot_log_bytes: u64::MAX, recycle: false, ..WalOptions::default() };
     open_with(folder, transformer, wal)
 }
 
@@ -135,7 +135,7 @@ async fn history_is_sealed_in_the_files_and_opened_when_it_is_read() {
     let folder = tempfile::tempdir().expect("a folder");
     let (flip, key) = (Flip::new(1), "/registry/secrets/a/1");
     let retention = Retention { revisions: Some(u64::MAX), ..Retention::OFF };
-    let wal = WalOptions { segment_bytes: 4096, snapshot_log_bytes: 4096, spares_max: 0, retention };
+    let wal = WalOptions { segment_bytes: 4096, snapshot_log_bytes: 4096, recycle: false, retention };
     let store = open_with(folder.path(), flip.clone(), wal).expect("it opens");
     for at in 0..100 {
         put(&store, key, &format!("secret {at} {}", "x".repeat(100))).await;

@@ -6,10 +6,10 @@ use crate::tests::model::KEYS;
 
 /// Never a snapshot.
 const LOG: WalOptions =
-    WalOptions { segment_bytes: 1024, snapshot_log_bytes: u64::MAX, spares_max: 2, retention: Retention::OFF };
+    WalOptions { segment_bytes: 1024, snapshot_log_bytes: u64::MAX, recycle: true, retention: Retention::OFF };
 /// A snapshot with every group.
 const SNAPSHOTS: WalOptions =
-    WalOptions { segment_bytes: 1024, snapshot_log_bytes: 1, spares_max: 2, retention: Retention::OFF };
+    WalOptions { segment_bytes: 1024, snapshot_log_bytes: 1, recycle: true, retention: Retention::OFF };
 
 /// etcd 14370: a cluster of one member told a client that its write was done before its own log had been synced, and a crash
 /// in between lost it.
